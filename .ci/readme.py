@@ -1,0 +1,84 @@
+"""Keep README.md's generated parts true: what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
+
+Rewrites them, or, with --check, prints what would change and exits 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vhdcheck.codes import MEANINGS, PRECEDENCE, TEXTS
+from vhdcheck.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT = Path(__file__).resolve().parent.parent
+PART = re.compile(r"^(<!-- begin: (\S+) -->\n).*?^(<!-- end: \2 -->)$", re.MULTILINE | re.DOTALL)
+
+
+def table(*rows: Iterable[object]) -> str:
+    """Write a Markdown table; the first row is its head."""
+    cells = [[" ".join(str(cell).split()).replace("|", r"\|") for cell in row] for row in rows]
+    cells.insert(1, ["---"] * len(cells[0]))
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def rules() -> str:
+    """One line a rule."""
+    return table(
+        ("rule", "name", "severity", "code", "what it finds", "specification"),
+        *((r.id, f"`{r.slug}`", r.severity.word, int(r.code), r.title, r.spec) for r in RULES.values()),
+    )
+
+
+def codes() -> str:
+    """The message codes, the one that heads a report before the ones that it outranks."""
+    return table(
+        ("code", "message", "heads the report when"),
+        *((int(c), TEXTS[c].format(limit="*limit*"), MEANINGS[c]) for c in PRECEDENCE),
+    )
+
+
+def usage() -> str:
+    """What `--help` prints."""
+    command = [sys.executable, "-m", "vhdcheck", "--help"]
+    env = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    return f"```text\n{done.stdout.strip()}\n```\n"
+
+
+PARTS = {"rules": rules, "help": usage, "codes": codes}
+
+
+def main(arguments: list[str]) -> int:
+    """Bring README.md up to date, or say that it is not."""
+    if arguments not in ([], ["--check"]):
+        print("usage: readme.py [--check]", file=sys.stderr)
+        return 2
+    readme = ROOT / "README.md"
+    old = readme.read_text(encoding="utf-8")
+    if sorted(name for _, name, _ in PART.findall(old)) != sorted(PARTS):
+        print(f"README.md: each of {', '.join(PARTS)} must have its markers, once, and nothing else", file=sys.stderr)
+        return 1
+    new = PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n{part[3]}", old)
+    if new == old:
+        return 0
+    if not arguments:
+        readme.write_text(new, encoding="utf-8", newline="\n")
+        return 0
+    sys.stdout.writelines(
+        difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), "README.md", "generated")
+    )
+    print("README.md is out of date: python .ci/readme.py", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
