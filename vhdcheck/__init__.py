@@ -1,0 +1,64 @@
+"""Would this VHD be accepted, and if not, exactly why?
+
+    >>> from vhdcheck import check
+    >>> check("fixtures/dynamic-empty.vhd").ok
+    True
+
+Everything here is loaded when it is first used: `import vhdcheck` imports neither construct nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vhdcheck.checking import check, iter_findings
+    from vhdcheck.codes import Code
+    from vhdcheck.errors import SourceError, UsageError, VhdcheckError
+    from vhdcheck.findings import Finding, Report, Severity
+    from vhdcheck.model import Image, Span
+    from vhdcheck.targets import Target
+
+__version__ = "0.1.0"
+__all__ = [
+    "Code",
+    "Finding",
+    "Image",
+    "Report",
+    "Severity",
+    "SourceError",
+    "Span",
+    "Target",
+    "UsageError",
+    "VhdcheckError",
+    "check",
+    "iter_findings",
+]
+
+_HOMES = {
+    "Code": "codes",
+    "Finding": "findings",
+    "Image": "model",
+    "Report": "findings",
+    "Severity": "findings",
+    "SourceError": "errors",
+    "Span": "model",
+    "Target": "targets",
+    "UsageError": "errors",
+    "VhdcheckError": "errors",
+    "check": "checking",
+    "iter_findings": "checking",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name stands for)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,80 @@
+"""The sector bitmaps of used blocks: one bit a sector, most significant first; set where the sector holds data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+EXAMPLES: Final = 5
+
+
+@dataclass(slots=True)
+class Blocks:
+    """Blocks of one kind: how many, and the first few as (block, first sector)."""
+
+    count: int = 0
+    examples: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, block: int, sector: int) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append((block, sector))
+
+
+@dataclass(slots=True)
+class Bitmaps:
+    """What the bitmaps say."""
+
+    full: Blocks = field(default_factory=Blocks)
+    """Every sector of the disk in it holds data."""
+    partial: Blocks = field(default_factory=Blocks)
+    empty: Blocks = field(default_factory=Blocks)
+    """No bit is set, and yet the block is in the file."""
+    padding: Blocks = field(default_factory=Blocks)
+    """The bytes behind the last bit are neither all zeros nor all ones."""
+    contradicted: Blocks = field(default_factory=Blocks)
+    """The batmap calls the block full, its bitmap does not."""
+
+
+class Tally:
+    """Sorts bitmaps by kind, one at a time."""
+
+    def __init__(self, sectors: int, last_block: int, last_sectors: int, full_by_batmap: set[int]) -> None:
+        """Prepare for an image.
+
+        Args:
+            sectors: in a block.
+            last_block: index of the virtual disk's last block.
+            last_sectors: how many of that block's sectors belong to the disk.
+            full_by_batmap: blocks that the batmap calls full.
+        """
+        self.result = Bitmaps()
+        self._sectors = sectors
+        self._last = last_block, max(1, min(last_sectors, sectors))
+        self._full_by_batmap = full_by_batmap
+        self._ones = b"\xff" * (sectors // 8)
+
+    def add(self, block: int, sector: int, bitmap: bytes) -> None:
+        """Judge the bitmap of a block that begins at `sector`."""
+        result = self.result
+        is_full = self._is_full(block, bitmap)
+        if is_full:
+            result.full.add(block, sector)
+        else:
+            kind = result.partial if any(bitmap[: -(-self._sectors // 8)]) else result.empty
+            kind.add(block, sector)
+            if block in self._full_by_batmap:
+                result.contradicted.add(block, sector)
+        padding = bitmap[-(-self._sectors // 8) :]
+        if padding.strip(b"\0") and padding.strip(b"\xff"):
+            result.padding.add(block, sector)
+
+    def _is_full(self, block: int, bitmap: bytes) -> bool:
+        """Say whether every sector that belongs to the disk is marked."""
+        if self._ones and bitmap.startswith(self._ones):
+            return True
+        sectors = self._last[1] if block == self._last[0] else self._sectors
+        whole, rest = divmod(sectors, 8)
+        mask = 0xFF << 8 - rest & 0xFF
+        return bitmap.startswith(b"\xff" * whole) and (not rest or bitmap[whole] & mask == mask)

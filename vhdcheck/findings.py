@@ -1,0 +1,98 @@
+"""What is reported: a Finding says what is wrong, where, and how to mend it; a Report is all of them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from vhdcheck.codes import PRECEDENCE, Code, message
+
+if TYPE_CHECKING:
+    from vhdcheck.model import Image, Span
+    from vhdcheck.targets import Target
+
+
+class Severity(IntEnum):
+    """What a finding means for the image's owner."""
+
+    NOTE = 1
+    """Legal, but odd."""
+    WARNING = 2
+    """Some readers differ, or will lose something."""
+    ERROR = 3
+    """Refused."""
+
+    @property
+    def word(self) -> str:
+        """The severity in lower case."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect, at one place."""
+
+    rule: str
+    """`VHD103`: never reused for another rule."""
+    slug: str
+    """`footer-checksum`: the defect in two to four words."""
+    severity: Severity
+    code: Code
+    """The message code that this finding means where it is an ERROR."""
+    message: str
+    at: Span | None
+    expected: str = ""
+    found: str = ""
+    fix: str = ""
+    """What to do. Commands stand in backquotes; `{in}` and `{out}` stand for the image and its mended copy."""
+    related: tuple[Span, ...] = ()
+    raised_by: str = ""
+    """The target that made an ERROR of it, where the format alone would not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The verdict on one image."""
+
+    source: str
+    """The name that it was given by: a path, or `<bytes>`."""
+    size: int
+    """Length of the file, in bytes."""
+    target: Target
+    findings: tuple[Finding, ...]
+    """All findings: ERRORs first, then by place."""
+    image: Image
+    bytes_read: int = 0
+    rounds: int = field(default=0)
+    """Round trips to the source that this took."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the image would be accepted."""
+        return not any(finding.severity == Severity.ERROR for finding in self.findings)
+
+    @property
+    def code(self) -> Code | None:
+        """The message code that heads the report; None for an accepted image."""
+        codes = {finding.code for finding in self.findings if finding.severity == Severity.ERROR}
+        return next((code for code in PRECEDENCE if code in codes), None)
+
+    @property
+    def message(self) -> str | None:
+        """What the import task would say: `"413: The image cannot be imported. ..."`; None for an accepted image."""
+        code = self.code
+        if code is None:
+            return None
+        return message(
+            code, max_virtual_size=self.target.max_virtual_size, max_physical_size=self.target.max_physical_size
+        )
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a rule failed on this image (VHD999), so that the verdict is a refusal out of caution."""
+        return any(finding.rule == "VHD999" for finding in self.findings)
+
+    def count(self, severity: Severity) -> int:
+        """Count the findings of one severity."""
+        return sum(finding.severity == severity for finding in self.findings)

@@ -1,0 +1,357 @@
+"""Frozen dataclasses for the structures, and the one boundary where bytes become them.
+
+Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from vhdcheck import layout
+from vhdcheck.units import SECTOR, round_up
+
+if TYPE_CHECKING:
+    from vhdcheck.bat import Table
+    from vhdcheck.bitmaps import Bitmaps
+
+COOKIE: Final = b"conectix"
+POISONED_COOKIE: Final = b"v_poison"
+HEADER_COOKIE: Final = b"cxsparse"
+BATMAP_COOKIE: Final = b"tdbatmap"
+BATMAP_1_2: Final = 0x00010002
+"""The batmap's version from which it has a key hash; creator "tap" has one from the same version on."""
+FORMAT_VERSION: Final = 0x00010000
+NO_OFFSET: Final = (1 << 64) - 1
+"""What fixed disks and dynamic headers have for a data offset. Specified with 32 one-bits; every writer uses 64."""
+FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
+EPOCH: Final = 946_684_800
+"""2000-01-01 00:00:00 UTC, the format's zero of time, in Unix seconds."""
+BLOCK_SIZE: Final = 2 << 20
+"""The default block size, in bytes, and the only one that XenServer reads correctly."""
+MAX_GEOMETRY: Final = (65535, 16, 255)
+
+
+def checksum(data: bytes, at: int) -> int:
+    """Compute a structure's checksum: the one's complement of the sum of its bytes, the field itself left out.
+
+    Args:
+        data: the structure.
+        at: offset of its checksum field, 4 bytes.
+    """
+    return ~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
+
+
+def geometry(size: int) -> tuple[int, int, int]:
+    """Compute (cylinders, heads, sectors per track) for a disk of `size` bytes.
+
+    Source: specification, appendix "CHS Calculation". Their product is at most `size`, by less than one cylinder.
+    """
+    sectors = min(size // SECTOR, 65535 * 16 * 255)
+    if sectors >= 65535 * 16 * 63:
+        per_track, heads, tracks = 255, 16, sectors // 255
+    else:
+        per_track, tracks = 17, sectors // 17
+        heads = max(-(-tracks // 1024), 4)
+        if tracks >= heads * 1024 or heads > 16:  # noqa: PLR2004 (heads have four bits)
+            per_track, heads, tracks = 31, 16, sectors // 31
+        if tracks >= heads * 1024:
+            per_track, heads, tracks = 63, 16, sectors // 63
+    return tracks // heads, heads, per_track
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A place in the image: `length` bytes from `offset`; `field` is a path such as `footer.current_size`."""
+
+    offset: int
+    length: int
+    field: str = ""
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind it."""
+        return self.offset + self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """A footer as it is stored: at the end of the file, or its copy at the start of a dynamic one."""
+
+    offset: int
+    raw: bytes
+    where: str
+    """`footer` or `footer_copy`: the first word of every field path."""
+    cookie: bytes
+    features: int
+    file_format_version: int
+    data_offset: int
+    timestamp: int
+    creator_application: bytes
+    creator_version: int
+    creator_host_os: bytes
+    original_size: int
+    current_size: int
+    cylinders: int
+    heads: int
+    sectors_per_track: int
+    disk_type: int
+    checksum: int
+    unique_id: bytes
+    saved_state: int
+    hidden: int
+    reserved: bytes
+
+    @classmethod
+    def parse(cls, raw: bytes, offset: int, where: str) -> Footer:
+        """Parse 512 or 511 bytes found at `offset`. Any bytes parse: the rules judge them."""
+        structure = layout.FOOTER if len(raw) == layout.FOOTER_SIZE else layout.SHORT_FOOTER
+        return cls(offset, raw, where, *_values(structure, raw))
+
+    def span(self, name: str) -> Span:
+        """Say where a field is."""
+        return _span(layout.FOOTER, name, self.offset, self.where)
+
+    @property
+    def geometry(self) -> tuple[int, int, int]:
+        """Cylinders, heads, sectors per track, as stored."""
+        return self.cylinders, self.heads, self.sectors_per_track
+
+    @property
+    def geometry_size(self) -> int:
+        """The bytes that the stored geometry spans."""
+        return self.cylinders * self.heads * self.sectors_per_track * SECTOR
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether a dynamic header and a block allocation table belong to it."""
+        return self.disk_type in (DYNAMIC, DIFFERENCING)
+
+    @property
+    def is_tap(self) -> bool:
+        """Whether blktap wrote it (libvhd compares three characters)."""
+        return self.creator_application[:3] == b"tap"
+
+    @property
+    def computed_checksum(self) -> int:
+        """What the checksum field should hold."""
+        return checksum(self.raw, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentLocator:
+    """One of the eight parent locator entries of a dynamic header; `data` is what it points at, as far as read."""
+
+    index: int
+    platform_code: bytes
+    data_space: int
+    data_length: int
+    reserved: int
+    data_offset: int
+    data: bytes = b""
+
+    @property
+    def space(self) -> int:
+        """Bytes reserved: a number below 512 is sectors, as specified; more is bytes, as every writer has it."""
+        return self.data_space * SECTOR if self.data_space < SECTOR else self.data_space
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every field of the entry is zero."""
+        return not (any(self.platform_code) or self.data_space or self.data_length or self.reserved or self.data_offset)
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicHeader:
+    """The header of a dynamic or differencing disk."""
+
+    offset: int
+    raw: bytes
+    cookie: bytes
+    data_offset: int
+    table_offset: int
+    header_version: int
+    max_table_entries: int
+    block_size: int
+    checksum: int
+    parent_unique_id: bytes
+    parent_timestamp: int
+    reserved_1: int
+    parent_unicode_name: bytes
+    parent_locators: tuple[ParentLocator, ...]
+    reserved_2: bytes
+
+    @classmethod
+    def parse(cls, raw: bytes, offset: int) -> DynamicHeader:
+        """Parse 1024 bytes found at `offset`. Any bytes parse: the rules judge them."""
+        values = _values(layout.DYNAMIC_HEADER, raw)
+        values[11] = tuple(ParentLocator(index, *_container(entry)) for index, entry in enumerate(values[11]))
+        return cls(offset, raw, *values)
+
+    def span(self, name: str) -> Span:
+        """Say where a field is."""
+        return _span(layout.DYNAMIC_HEADER, name, self.offset, "header")
+
+    def locator_span(self, index: int, name: str) -> Span:
+        """Say where a field of a parent locator entry is."""
+        start = self.span("parent_locators").offset + index * layout.LOCATOR_SIZE
+        return _span(layout.LOCATOR, name, start, f"header.parent_locators[{index}]")
+
+    @property
+    def computed_checksum(self) -> int:
+        """What the checksum field should hold."""
+        return checksum(self.raw, 36)
+
+    @property
+    def table_length(self) -> int:
+        """Bytes of the block allocation table, padded to whole sectors."""
+        return round_up(4 * self.max_table_entries, SECTOR)
+
+    @property
+    def table_end(self) -> int:
+        """The offset of the first byte behind the padded table."""
+        return self.table_offset + self.table_length
+
+    @property
+    def has_usable_block_size(self) -> bool:
+        """Whether blocks can be counted with it: a power of two of at least one sector."""
+        return self.block_size >= SECTOR and self.block_size & (self.block_size - 1) == 0
+
+    @property
+    def bitmap_length(self) -> int:
+        """Bytes of a block's sector bitmap: one bit a sector, padded to whole sectors."""
+        return round_up(-(-self.block_size // SECTOR // 8) or 1, SECTOR)
+
+    @property
+    def slot_length(self) -> int:
+        """Bytes that a block takes in the file: bitmap and data."""
+        return self.bitmap_length + self.block_size
+
+    @property
+    def parent_name(self) -> str:
+        """The parent's name, up to its first NUL; what does not decode is replaced. Attacker-controlled text."""
+        return self.parent_unicode_name.decode("utf-16-be", "replace").partition("\0")[0]
+
+    def blocks_needed(self, current_size: int) -> int:
+        """Count the blocks that a disk of `current_size` bytes has."""
+        return -(-current_size // self.block_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Batmap:
+    """XenServer's map of fully populated blocks: its header, and the map as far as it could be read."""
+
+    offset: int
+    cookie: bytes
+    map_offset: int
+    size: int
+    version: int
+    checksum: int
+    encrypted: bool
+    map: bytes = b""
+
+    @classmethod
+    def parse(cls, raw: bytes, offset: int) -> Batmap:
+        """Parse 512 bytes found at `offset`. Any bytes parse: the rules judge them."""
+        cookie, map_offset, size, version, total, _marker, key, *_ = _values(layout.BATMAP_HEADER_1_2, raw)
+        return cls(offset, cookie, map_offset, size, version, total, encrypted=version >= BATMAP_1_2 and key == 1)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the map."""
+        return self.size * SECTOR
+
+    def span(self, name: str) -> Span:
+        """Say where a field is."""
+        return _span(layout.BATMAP_HEADER_1_2, name, self.offset, "batmap")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEnds:
+    """The first and the last bytes of a file, at most 4 KiB each, and what looks like a footer near its end."""
+
+    size: int
+    head: bytes
+    tail: bytes
+    stray_footer: int | None = None
+    """Offset of a footer that is not at the end of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """The bytes between the end of the last block (or of the metadata) and the footer; `data` up to 64 KiB of them."""
+
+    offset: int
+    length: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Image:
+    """What is known of an image. The plan fills it part by part; to everyone else it is read-only."""
+
+    size: int
+    """Length of the file in bytes: the physical size."""
+    tail: Footer | None = None
+    """The footer at the end of the file."""
+    copy: Footer | None = None
+    """The footer's copy at offset 0 of a dynamic or differencing disk."""
+    footer: Footer | None = None
+    """The footer that is judged: the tail; where that is gone, a stray one before trailing bytes; else the copy."""
+    header: DynamicHeader | None = None
+    locators: tuple[ParentLocator, ...] = ()
+    """The used parent locators of a differencing disk, with their data."""
+    batmap: Batmap | None = None
+    table: Table | None = None
+    slack: Slack | None = None
+    bitmaps: Bitmaps | None = None
+    unexamined: list[str] = field(default_factory=list)
+    """Parts that exist by the footer's word and could not be examined, with the reason."""
+
+    @property
+    def footer_offset(self) -> int:
+        """Where blocks must end: the footer's offset, or the file's end where it has none."""
+        return self.size if self.footer is None or self.footer is self.copy else self.footer.offset
+
+    @property
+    def blocks_needed(self) -> int:
+        """The blocks of the virtual disk; 0 for a fixed one."""
+        if self.footer is None or self.header is None or not self.header.has_usable_block_size:
+            return 0
+        return self.header.blocks_needed(self.footer.current_size)
+
+    @property
+    def metadata(self) -> list[Span]:
+        """Every metadata region but the footer at the end, by offset."""
+        spans = []
+        if self.copy is not None:
+            spans.append(Span(0, SECTOR, "footer copy"))
+        if (header := self.header) is not None:
+            spans.append(Span(header.offset, layout.HEADER_SIZE, "dynamic header"))
+            if header.max_table_entries:
+                spans.append(Span(header.table_offset, header.table_length, "block allocation table"))
+            spans += (
+                Span(loc.data_offset, max(loc.space, 1), f"parent locator {loc.index}")
+                for loc in header.parent_locators
+                if any(loc.platform_code) and loc.data_offset
+            )
+        if (batmap := self.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
+            spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
+            if batmap.map_offset and batmap.size:
+                spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
+        return sorted(spans, key=lambda span: span.offset)
+
+
+def _values(structure: Any, raw: bytes) -> list[Any]:  # noqa: ANN401 (construct's own type)
+    """Parse `raw` into the structure's values, in order."""
+    return _container(layout.compiled(structure).parse(raw))
+
+
+def _container(parsed: Any) -> list[Any]:  # noqa: ANN401
+    """Take the values of a parsed structure, in order, without construct's own entry (`_io`)."""
+    return [value for name, value in parsed.items() if name != "_io"]
+
+
+def _span(structure: Any, name: str, offset: int, path: str) -> Span:  # noqa: ANN401
+    place, length = layout.fields(structure)[name]
+    return Span(offset + place, length, f"{path}.{name}")

@@ -1,0 +1,337 @@
+"""What to read next, and when a part of the image is known. No I/O.
+
+`steps` is a generator. It yields
+
+* `Wanted(spans)`: send it the bytes of these spans, in order (each span lies inside the file, none overlap);
+* `Known(part, value)`: a part of the image is complete and can be judged; send it nothing (`()`).
+
+Header-level work takes three rounds at the most: both ends of the file; the header where it is not in the first
+4 KiB, with a search for a footer that is not at the end; then everything that the header points at. (A batmap that
+does not lie behind the table, or dead space longer than the last 4 KiB, is read in one round more.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from vhdcheck.bitmaps import Tally
+from vhdcheck.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.model import (
+    BATMAP_COOKIE,
+    COOKIE,
+    DIFFERENCING,
+    FIXED,
+    HEADER_COOKIE,
+    POISONED_COOKIE,
+    Batmap,
+    DynamicHeader,
+    FileEnds,
+    Footer,
+    Image,
+    Slack,
+    Span,
+    checksum,
+)
+from vhdcheck.units import SECTOR, round_up
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from vhdcheck.bat import Bounds, Entries
+
+END: Final = 4096
+"""Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
+SEARCH: Final = 64 << 10
+"""Bytes before the end of the file that are searched for a footer with something behind it."""
+TABLE_PIECE: Final = 8 << 20
+"""Bytes of a table asked for at once: the table of a 2040 GiB disk, twice."""
+MAX_ENTRIES: Final = 1 << 23
+"""Entries examined at the most: the largest disk, 2040 GiB, has 8,355,840 blocks of 256 KiB. More would cost memory."""
+MAX_LOCATOR: Final = 64 << 10
+"""Bytes of a parent locator read at the most: a Windows path has 32,767 UTF-16 units."""
+MAX_BATMAP: Final = MAX_ENTRIES // 8
+BITMAPS_AT_ONCE: Final = 1 << 20
+"""Bytes of sector bitmaps asked for at once, when deep."""
+KILLED: Final = b"\xc7" * FOOTER_SIZE
+"""What tapdisk writes over the footer of an image while it is open for writing (blktap, `vhd_kill_footer`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Spans whose bytes the plan needs next."""
+
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A part of the image that is complete: `file`, `footer`, `copies`, `header`, `locators`, `table`, ..."""
+
+    part: str
+    value: Any
+
+
+class _Reader:
+    """Asks for spans, keeps both ends of the file, and answers from them what they hold."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.windows: list[tuple[int, bytes]] = []
+
+    def ask(self, *spans: Span) -> Generator[Wanted, Sequence[bytes], list[bytes]]:
+        """Yield what has to be read (clamped to the file, merged), return each span's bytes."""
+        clamped = [(min(span.offset, self.size), min(span.end, self.size)) for span in spans]
+        missing = sorted(part for part in map(self._missing, clamped) if part[0] < part[1])
+        merged: list[tuple[int, int]] = []
+        for start, end in missing:
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        pieces = list(self.windows)
+        if merged:
+            answer = yield Wanted(tuple(Span(start, end - start) for start, end in merged))
+            pieces += zip((start for start, _ in merged), answer, strict=True)
+        return [self._cut(pieces, start, end) for start, end in clamped]
+
+    def _missing(self, span: tuple[int, int]) -> tuple[int, int]:
+        """What is left of a span when its beginning, or all of it, is in a window."""
+        start, end = span
+        for offset, data in self.windows:
+            if offset <= start < offset + len(data):
+                start = min(offset + len(data), end)
+        return start, end
+
+    @staticmethod
+    def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes:
+        """Put a span together from the pieces."""
+        found = b""
+        while start < end:
+            offset, data = next(piece for piece in pieces if piece[0] <= start < piece[0] + len(piece[1]))
+            part = data[start - offset : end - offset]
+            if not found and len(part) == end - start:
+                return part
+            found += part
+            start += len(part)
+        return found
+
+
+def steps(image: Image, *, deep: bool = False) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Read an image, part by part, into `image`.
+
+    Args:
+        image: a new Image with its size.
+        deep: read the sector bitmaps of all used blocks too.
+    """
+    size = image.size
+    reader = _Reader(size)
+    head, tail = yield from reader.ask(Span(0, END), Span(max(0, size - END), END))
+    reader.windows = [(0, head), (size - len(tail), tail)]
+    yield Known("size", size)
+    yield from _find_footers(reader, image, head, tail)
+    footer = image.footer
+    if footer is None:
+        return
+    yield Known("footer", footer)
+    yield Known("copies", image)
+    if footer.is_sparse:
+        yield from _sparse_parts(reader, image, footer, deep=deep)
+    yield Known("image", image)
+
+
+def _find_footers(
+    reader: _Reader, image: Image, head: bytes, tail: bytes
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Find the footer at the end, else one before trailing bytes, and the copy at the start."""
+    size = image.size
+    image.tail = _footer_at_end(tail, size)
+    copy = None
+    if is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
+        copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
+    stray = None
+    if image.tail is None and size > SHORT_FOOTER_SIZE:
+        (region,) = yield from reader.ask(Span(max(0, size - SEARCH), SEARCH))
+        stray = _search(region, size - len(region))
+    if image.tail is not None:
+        image.footer = image.tail
+    elif stray is not None and (stray.offset or copy is None):
+        image.footer = stray
+    else:
+        image.footer, stray = copy, None
+    if image.footer is not None and image.footer.disk_type != FIXED:
+        image.copy = copy
+    yield Known("file", FileEnds(size, head, tail, stray.offset if stray else None))
+
+
+def is_footer(raw: bytes) -> bool:
+    """Say whether 512 or 511 bytes are meant as a footer: by the cookie, or by a checksum right but for the cookie."""
+    if len(raw) < SHORT_FOOTER_SIZE:
+        return False
+    if raw.startswith((COOKIE, POISONED_COOKIE)):
+        return True
+    if raw[8:12] not in (b"\0\0\0\2", b"\0\0\0\3"):  # features, so that the sum is rarely taken
+        return False
+    return checksum(COOKIE + raw[8:], 64).to_bytes(4, "big") == raw[64:68]
+
+
+def _footer_at_end(tail: bytes, size: int) -> Footer | None:
+    for length in (FOOTER_SIZE, SHORT_FOOTER_SIZE):
+        if len(tail) >= length and is_footer(tail[-length:]):
+            return Footer.parse(tail[-length:], size - length, "footer")
+    return None
+
+
+def _search(region: bytes, offset: int) -> Footer | None:
+    """Find the last footer with a good checksum that something follows."""
+    at = len(region)
+    while (at := region.rfind(COOKIE, 0, at)) >= 0:
+        raw = region[at : at + FOOTER_SIZE]
+        if len(raw) == FOOTER_SIZE and checksum(raw, 64).to_bytes(4, "big") == raw[64:68]:
+            return Footer.parse(raw, offset + at, "footer")
+        at += len(COOKIE) - 1
+    return None
+
+
+def _sparse_parts(
+    reader: _Reader, image: Image, footer: Footer, *, deep: bool
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Read the dynamic header and what it points at."""
+    if footer.data_offset + HEADER_SIZE > image.size:
+        image.unexamined.append("the dynamic header: its offset lies outside the file")
+        return
+    (raw,) = yield from reader.ask(Span(footer.data_offset, HEADER_SIZE))
+    header = image.header = DynamicHeader.parse(raw, footer.data_offset)
+    if header.cookie == HEADER_COOKIE:
+        yield from _pointed_at(reader, image, footer, header, deep=deep)
+    else:
+        yield Known("header", header)
+        image.unexamined.append("the block allocation table: there is no dynamic header to say where it is")
+
+
+def _pointed_at(
+    reader: _Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Read table, batmap and parent locators in one round."""
+    yield Known("header", header)
+    entries = _readable_entries(image, header)
+    located = [loc for loc in header.parent_locators if any(loc.platform_code)] if _has_parent(footer) else []
+    table_bytes = header.table_length if entries else 0
+    batmap_at = header.table_end if footer.is_tap and footer.creator_version > 1 else image.size
+    predicted_map = min(round_up(-(-header.max_table_entries // 8), SECTOR), MAX_BATMAP)
+    answers = yield from reader.ask(
+        Span(header.table_offset, min(table_bytes, TABLE_PIECE)),
+        Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map),
+        *(Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR)) for loc in located),
+    )
+    table, batmap, *texts = answers
+    image.locators = tuple(replace(loc, data=text) for loc, text in zip(located, texts, strict=True))
+    yield Known("locators", image.locators)
+    if len(batmap) >= BATMAP_HEADER_SIZE:
+        yield from _read_batmap(reader, image, batmap, batmap_at)
+    if entries:
+        pieces = [table]
+        for start in range(TABLE_PIECE, table_bytes, TABLE_PIECE):
+            span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start))
+            pieces += yield from reader.ask(span)
+        yield from _judge_table(reader, image, header, pieces, entries, deep=deep)
+    if footer.is_tap:
+        yield Known("batmap", image.batmap)
+
+
+def _has_parent(footer: Footer) -> bool:
+    return footer.disk_type == DIFFERENCING
+
+
+def _readable_entries(image: Image, header: DynamicHeader) -> int:
+    """Count the entries worth reading: all of them, or none where the table cannot be what the header says."""
+    why = ""
+    if not header.has_usable_block_size:
+        why = "the block size is not usable"
+    elif header.table_offset < SECTOR or header.table_offset + 4 * header.max_table_entries > image.footer_offset:
+        why = "it does not lie inside the file"
+    elif header.max_table_entries > MAX_ENTRIES:
+        why = f"it claims more than {MAX_ENTRIES} entries"
+    if why:
+        image.unexamined.append(f"the block allocation table: {why}")
+        return 0
+    return header.max_table_entries
+
+
+def _read_batmap(
+    reader: _Reader, image: Image, raw: bytes, offset: int
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Take the batmap's header, and its map from where that says it is."""
+    batmap = Batmap.parse(raw[:BATMAP_HEADER_SIZE], offset)
+    if batmap.cookie == BATMAP_COOKIE and batmap.map_offset and batmap.length <= MAX_BATMAP:
+        bits = raw[BATMAP_HEADER_SIZE : BATMAP_HEADER_SIZE + batmap.length]
+        if batmap.map_offset != offset + BATMAP_HEADER_SIZE or len(bits) < batmap.length:
+            (bits,) = yield from reader.ask(Span(batmap.map_offset, batmap.length))
+        batmap = replace(batmap, map=bits)
+    image.batmap = batmap
+
+
+def _judge_table(
+    reader: _Reader, image: Image, header: DynamicHeader, pieces: list[bytes], entries: int, *, deep: bool
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
+    from vhdcheck import bat  # noqa: PLC0415 (numpy costs 100 ms to import: only sparse images need it)
+
+    inside = [
+        Span(span.offset, min(span.end, image.size) - span.offset, span.field)
+        for span in image.metadata
+        if span.offset < image.size
+    ]
+    bounds = bat.Bounds(image.blocks_needed, header.slot_length, inside, image.footer_offset, image.size)
+    table, padding = bat.decode(pieces, entries)
+    full_unused = bat.NONE
+    if image.batmap is not None and image.batmap.map:
+        full_unused = bat.marked_unused(image.batmap.map, table)
+    image.table = replace(bat.analyse(table, bounds), padding=padding, full_unused=full_unused)
+    yield Known("table", image.table)
+    yield from _read_slack(reader, image, inside)
+    if deep:
+        yield from _read_bitmaps(image, bounds, table, header)
+
+
+def _read_slack(
+    reader: _Reader, image: Image, metadata: list[Span]
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Read what lies between the last block or the metadata and the footer, up to 64 KiB of it."""
+    assert image.table is not None  # noqa: S101 (just set)
+    start = max([image.table.data_end, *(span.end for span in metadata)])
+    length = image.footer_offset - start
+    if length > 0:
+        (data,) = yield from reader.ask(Span(start, min(length, SEARCH)))
+        image.slack = Slack(start, length, data)
+        yield Known("slack", image.slack)
+
+
+def _sectors_of_last_block(image: Image, header: DynamicHeader) -> int:
+    """Count the sectors of the last block that belong to the disk."""
+    assert image.footer is not None  # noqa: S101 (a table is read by a footer's word)
+    return (image.footer.current_size - (image.blocks_needed - 1) * header.block_size) // SECTOR
+
+
+def _read_bitmaps(
+    image: Image,
+    bounds: Bounds,
+    table: Entries,
+    header: DynamicHeader,
+) -> Generator[Wanted | Known, Sequence[bytes], None]:
+    """Read the sector bitmap of each used block, in file order, a bounded number at a time."""
+    from vhdcheck import bat  # noqa: PLC0415
+
+    blocks, sectors = bat.used_in_file(table, bounds)
+    full = set(bat.marked(image.batmap.map, len(table)).tolist()) if image.batmap and image.batmap.map else set()
+    tally = Tally(header.block_size // SECTOR, image.blocks_needed - 1, _sectors_of_last_block(image, header), full)
+    at_once = max(1, BITMAPS_AT_ONCE // header.bitmap_length)
+    for start in range(0, len(blocks), at_once):
+        batch = list(
+            zip(blocks[start : start + at_once].tolist(), sectors[start : start + at_once].tolist(), strict=True)
+        )
+        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, header.bitmap_length) for _, sector in batch))
+        for (block, sector), bitmap in zip(batch, bitmaps, strict=True):
+            tally.add(block, sector, bitmap)
+    image.bitmaps = tally.result
+    yield Known("bitmaps", image.bitmaps)

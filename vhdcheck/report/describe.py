@@ -1,0 +1,132 @@
+"""What an image is, in one paragraph and in one dictionary."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from vhdcheck import names
+from vhdcheck.model import EPOCH, Footer, Image
+from vhdcheck.units import count, exact, grouped, human
+
+if TYPE_CHECKING:
+    from vhdcheck.model import DynamicHeader
+
+
+def paragraph(image: Image) -> str:
+    """Describe an image to a person: type, sizes, creator, time, blocks in use. Creator fields are untrusted text."""
+    footer = image.footer
+    if footer is None:
+        return ""
+    disk = f"{_article(kind(footer))} {kind(footer)} disk of {exact(footer.current_size)}"
+    sentences = [f"{disk} in a file of {exact(image.size)}, made by {creator(footer)}{_when(footer)}."]
+    if image.header is not None:
+        sentences.append(_blocks(image, image.header))
+    sizes = other_sizes(image)
+    if sizes:
+        listed = "; ".join(f"{who} {human(size)} ({grouped(size)})" for who, size in sizes)
+        sentences.append(f"Not every reader sees that size: {listed}.")
+    return " ".join(sentences)
+
+
+def kind(footer: Footer) -> str:
+    """The disk type in a word."""
+    return names.DISK_TYPES.get(footer.disk_type, f"type {footer.disk_type}")
+
+
+def _article(word: str) -> str:
+    return "An" if word[0] in "aeiou" else "A"
+
+
+def creator(footer: Footer) -> str:
+    """The creator in words: `qemu-img ("qemu" 5.3)`."""
+    tag = footer.creator_application.rstrip(b"\0 ").decode("ascii", "backslashreplace")
+    version = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
+    name = names.CREATORS.get(footer.creator_application)
+    host = names.HOSTS.get(footer.creator_host_os)
+    words = f'{name} ("{tag}" {version})' if name else f'an unknown program ("{tag}" {version})'
+    return f"{words} on {host}" if host and host != name else words
+
+
+def created(footer: Footer) -> str:
+    """The creation time as `2024-01-01T00:00:00Z`; empty where it is not recorded."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(footer.timestamp + EPOCH)) if footer.timestamp else ""
+
+
+def _when(footer: Footer) -> str:
+    date = created(footer)
+    return f" on {date[:10]} at {date[11:16]} UTC" if date else " at a time that is not recorded"
+
+
+def _blocks(image: Image, header: DynamicHeader) -> str:
+    table = image.table
+    if table is None:
+        return "Its blocks were not examined."
+    unit = f"of {human(header.block_size)}"
+    order = ""
+    if table.used > 1:
+        order = ", in order" if table.in_order else ", not in order"
+    return f"{grouped(table.used)} of {count(image.blocks_needed, 'block')} {unit} in use{order}."
+
+
+def other_sizes(image: Image) -> list[tuple[str, int]]:
+    """List readers that see another size than the current one, and which."""
+    footer, sizes = image.footer, []
+    if footer is None:
+        return []
+    if footer.original_size != footer.current_size:
+        sizes.append(("libvhdi and oslo.utils go by the original size,", footer.original_size))
+    tag = footer.creator_application
+    saturated = footer.geometry == (65535, 16, 255)
+    if footer.geometry_size != footer.current_size and not saturated and tag not in names.CURRENT_SIZE_ALWAYS:
+        who = "qemu" if tag in names.CHS_ALWAYS else "qemu 9 and older"
+        sizes.append((f"{who} goes by the geometry,", footer.geometry_size))
+    if image.copy is not None and footer is not image.copy and image.copy.current_size != footer.current_size:
+        sizes.append(("readers of the footer's copy see", image.copy.current_size))
+    return sizes
+
+
+def facts(image: Image) -> dict[str, Any] | None:
+    """Describe an image to a program; None where there is no footer. Sizes and offsets are bytes."""
+    footer = image.footer
+    if footer is None:
+        return None
+    facts: dict[str, Any] = {
+        "disk_type": kind(footer),
+        "virtual_size": footer.current_size,
+        "original_size": footer.original_size,
+        "geometry": {
+            "cylinders": footer.cylinders,
+            "heads": footer.heads,
+            "sectors_per_track": footer.sectors_per_track,
+            "size": footer.geometry_size,
+        },
+        "creator": {
+            "application": footer.creator_application.decode("latin-1"),
+            "version": f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}",
+            "host_os": footer.creator_host_os.decode("latin-1"),
+            "words": creator(footer),
+        },
+        "created": created(footer) or None,
+        "unique_id": str(uuid.UUID(bytes=footer.unique_id)),
+        "footer_offset": footer.offset,
+        "blocks": None,
+        "parent": None,
+    }
+    if (header := image.header) is not None and (table := image.table) is not None:
+        facts["blocks"] = {
+            "size": header.block_size,
+            "total": image.blocks_needed,
+            "used": table.used,
+            "in_order": table.in_order,
+            "table_offset": header.table_offset,
+            "table_entries": header.max_table_entries,
+            "capacity": header.block_size * header.max_table_entries,
+        }
+    if footer.disk_type == 4 and image.header is not None:  # noqa: PLR2004 (differencing)
+        facts["parent"] = {
+            "unique_id": str(uuid.UUID(bytes=image.header.parent_unique_id)),
+            "name": image.header.parent_name,
+        }
+    return facts

@@ -1,0 +1,95 @@
+"""The report for programs: one versioned document. Its schema is `vhdcheck/schemas/report-v1.schema.json`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import vhdcheck
+from vhdcheck.report.describe import facts, other_sizes
+from vhdcheck.report.results import Failure, Results, command_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vhdcheck.findings import Finding, Report
+    from vhdcheck.model import Span
+    from vhdcheck.targets import Target
+
+SCHEMA_VERSION: Final = 1
+"""Fields may be added under one version; none is removed or changes its meaning."""
+
+
+def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+    """Write all reports as one JSON document, in ASCII."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "vhdcheck", "version": vhdcheck.__version__},
+        "target": {
+            "name": target.name,
+            "max_virtual_size": target.max_virtual_size,
+            "max_physical_size": target.max_physical_size,
+        },
+        "reports": [one(report) for report in reports],
+        "summary": {
+            "accepted": results.accepted,
+            "refused": results.refused,
+            "not_checked": results.failed,
+            "skipped_texts": results.skipped_texts,
+            "findings": results.by_severity,
+            "exit_status": results.exit_status,
+        },
+    }
+    return json.dumps(content, indent=2)
+
+
+def one(report: Report | Failure) -> dict[str, Any]:
+    """Make a report plain."""
+    if isinstance(report, Failure):
+        return {"source": _text(report.source), "verdict": "not checked", "reason": _text(report.reason)}
+    return {
+        "source": _text(report.source),
+        "verdict": "accepted" if report.ok else "refused",
+        "code": None if report.code is None else int(report.code),
+        "message": report.message,
+        "size": report.size,
+        "bytes_read": report.bytes_read,
+        "rounds": report.rounds,
+        "image": _image(report),
+        "unexamined": list(report.image.unexamined),
+        "findings": [_finding(finding, report.source) for finding in report.findings],
+    }
+
+
+def _image(report: Report) -> dict[str, Any] | None:
+    described = facts(report.image)
+    if described is not None:
+        described["other_sizes"] = [
+            {"reader": who.rstrip(","), "size": size} for who, size in other_sizes(report.image)
+        ]
+    return described
+
+
+def _finding(finding: Finding, source: str) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "slug": finding.slug,
+        "severity": finding.severity.word,
+        "code": int(finding.code),
+        "message": _text(finding.message),
+        "location": None if finding.at is None else _span(finding.at),
+        "expected": _text(finding.expected),
+        "found": _text(finding.found),
+        "fix": _text(command_line(finding.fix, source)),
+        "related": [_span(span) for span in finding.related],
+        "raised_by": finding.raised_by or None,
+    }
+
+
+def _span(span: Span) -> dict[str, Any]:
+    return {"offset": span.offset, "length": span.length, "field": span.field}
+
+
+def _text(text: str) -> str:
+    """Keep what JSON cannot carry, such as bytes of a file name that are no UTF-8, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

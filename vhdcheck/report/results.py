@@ -1,0 +1,103 @@
+"""What a run of the command comes to: reports, failures, what was skipped; and the texts that all formats share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from vhdcheck.findings import Report
+
+
+_COMMAND: Final = re.compile(r"`([^`]+)`")
+_GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be checked."""
+
+    source: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Results:
+    """Counts of a run, added up as it goes."""
+
+    accepted: int = 0
+    refused: int = 0
+    failed: int = 0
+    crashed: int = 0
+    skipped_texts: int = 0
+    by_severity: dict[str, int] = field(default_factory=lambda: {"error": 0, "warning": 0, "note": 0})
+
+    def add(self, result: Report | Failure) -> None:
+        """Count one."""
+        if isinstance(result, Failure):
+            self.failed += 1
+            return
+        if result.ok:
+            self.accepted += 1
+        else:
+            self.refused += 1
+        self.crashed += result.crashed
+        for finding in result.findings:
+            self.by_severity[finding.severity.word] += 1
+
+    @property
+    def checked(self) -> int:
+        """How many images have a verdict."""
+        return self.accepted + self.refused
+
+    @property
+    def exit_status(self) -> int:
+        """0 all accepted, 1 some refused, 2 some could not be checked, or none was there."""
+        if self.failed or self.crashed or not self.checked:
+            return 2
+        return 1 if self.refused else 0
+
+
+def printable(text: str) -> str:
+    """Escape whatever could move a cursor, colour a terminal, turn text around, or is no character at all."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def command_line(fix: str, source: str) -> str:
+    """Put file names into a remedy, quoted for a POSIX shell."""
+    name = source if not source.startswith("-") else f"./{source}"
+    # In an option of qemu-img a comma is written twice.
+    return (
+        fix.replace("{in_option}", shlex.quote(name.replace(",", ",,")))
+        .replace("{in}", shlex.quote(name))
+        .replace("{out}", "out.vhd")
+    )
+
+
+def wrapped(text: str, width: int, indent: str, first: str | None = None) -> list[str]:
+    """Wrap prose into lines, never inside a grouped number. What stands before the first line takes no room."""
+    kept = _GROUPED.sub("\0", text)
+    lines = textwrap.wrap(kept, max(40, width - len(indent)), break_long_words=False, break_on_hyphens=False)
+    return [(indent if index or first is None else first) + line.replace("\0", " ") for index, line in enumerate(lines)]
+
+
+def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[str]:
+    """Write a remedy as lines; each command that names the file stands alone on its own, to be pasted."""
+    plain = _COMMAND.sub(lambda match: match[0] if "{" in match[1] else match[1], fix)
+    lines: list[str] = []
+    for index, part in enumerate(_COMMAND.split(plain)):
+        if index % 2:
+            lines.append((indent if lines else first) + printable(command_line(part, source)))
+        elif text := part.strip(" .:;,"):
+            lines += wrapped(printable(text), width, indent, None if lines else first)
+    return lines
+
+
+def severity_words(counts: dict[str, int]) -> str:
+    """Write counts of findings: `1 error, 0 warnings, 2 notes`."""
+    return ", ".join(f"{number} {word}" + ("" if number == 1 else "s") for word, number in counts.items())

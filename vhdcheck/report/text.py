@@ -1,0 +1,100 @@
+"""The report for people: verdict first, then each finding with its place, values and remedy, then what the image is."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Final
+
+from vhdcheck.report.describe import paragraph
+from vhdcheck.report.results import Failure, Results, printable, remedy, severity_words, wrapped
+from vhdcheck.units import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdcheck.findings import Finding, Report
+
+_STYLES: Final = {
+    "error": "1;31",
+    "warning": "1;33",
+    "note": "1;36",
+    "refused": "1;31",
+    "accepted": "1;32",
+    "not checked": "1;35",
+    "label": "2",
+}
+
+
+class TextReport:
+    """Writes reports as text; what an image says of itself is escaped."""
+
+    def __init__(self, *, colour: bool, width: int | None = None, brief: bool = False) -> None:
+        """Choose the form.
+
+        Args:
+            colour: whether to use ANSI colours.
+            width: columns to wrap prose at; the terminal's, at most 110, by default. Commands are never wrapped.
+            brief: leave out the description of accepted images, as is fitting for many.
+        """
+        self._colour = colour
+        self._width = width or min(shutil.get_terminal_size((100, 24)).columns, 110)
+        self._brief = brief
+
+    def image(self, result: Report | Failure) -> Iterator[str]:
+        """Write one image's report, as lines."""
+        source = printable(result.source)
+        if isinstance(result, Failure):
+            yield f"{source}: {self._paint('not checked', 'not checked')}: {printable(result.reason)}"
+            return
+        verdict = "accepted" if result.ok else "refused"
+        yield f"{source}: {self._paint(verdict, verdict)}" + (f": {result.message}" if result.message else "")
+        for finding in result.findings:
+            yield ""
+            yield from self._finding(finding, result.source)
+        if result.image.unexamined:
+            yield ""
+            yield from wrapped("Not examined: " + "; ".join(result.image.unexamined) + ".", self._width, "  ")
+        text = printable(paragraph(result.image))
+        if text and not (self._brief and result.ok):
+            yield ""
+            yield from wrapped(text, self._width, "  ")
+        if result.findings or not (self._brief and result.ok):
+            yield ""
+
+    def _finding(self, finding: Finding, source: str) -> Iterator[str]:
+        word = finding.severity.word
+        raised = f" (an error for {finding.raised_by})" if finding.raised_by else ""
+        yield f"  {self._paint(word, f'{word}[{finding.rule}]')} {finding.slug}{raised}"
+        yield from wrapped(printable(finding.message), self._width, "    ")
+        if finding.at is not None:
+            length = f", {count(finding.at.length, 'byte')}" if finding.at.length else ""
+            yield self._labelled("at", f"0x{finding.at.offset:x} {printable(finding.at.field)}{length}")
+        if finding.expected:
+            yield self._labelled("expected", printable(finding.expected))
+        if finding.found:
+            yield self._labelled("found", printable(finding.found))
+        label = f"    {self._paint('label', 'fix      ')} "
+        yield from remedy(finding.fix, source, self._width, " " * 14, label)
+
+    def _labelled(self, label: str, text: str) -> str:
+        return f"    {self._paint('label', f'{label:<9}')} {text}"
+
+    def summary(self, results: Results) -> Iterator[str]:
+        """Write the census, as lines."""
+        parts = [
+            f"{number} {word}"
+            for word, number in (
+                ("accepted", results.accepted),
+                ("refused", results.refused),
+                ("not checked", results.failed),
+            )
+            if number
+        ]
+        total = count(results.checked + results.failed, "image")
+        line = f"{total}: {', '.join(parts)}; {severity_words(results.by_severity)}" if parts else "no images"
+        if results.skipped_texts:
+            line += f"; {results.skipped_texts} skipped: text, VHDL source?"
+        yield line
+
+    def _paint(self, style: str, text: str) -> str:
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour else text

@@ -1,0 +1,212 @@
+"""What must hold. Importing this package registers every rule; each family is a file.
+
+A rule is a generator over one part of the image. Its first parameter names that part (`footer`, `copies`, `header`,
+`table`, ...; see `PARTS`); further parameters are taken by name from `image`, `target` and `now`. It yields Faults;
+number, slug, severity and message code are declared once, by the decorator, and cannot drift.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from vhdcheck.codes import Code
+from vhdcheck.errors import UsageError
+from vhdcheck.findings import Finding, Severity
+from vhdcheck.targets import suggestion
+
+if TYPE_CHECKING:
+    from vhdcheck.model import Image, Span
+    from vhdcheck.targets import Target
+
+NOTE, WARNING, ERROR = Severity.NOTE, Severity.WARNING, Severity.ERROR
+
+PARTS: Final = (
+    "size",
+    "file",
+    "footer",
+    "copies",
+    "header",
+    "locators",
+    "table",
+    "batmap",
+    "slack",
+    "bitmaps",
+    "image",
+    "crash",
+)
+"""The parts of an image that a rule can examine; `image` is the whole, once everything else is known."""
+
+REBUILD: Final = (
+    "qemu-img convert --image-opts driver=vpc,force_size_calc=current_size,file.filename={in_option} -O vpc {out}"
+)
+_TO_RAW: Final = (
+    "qemu-img convert --image-opts driver=vpc,force_size_calc=current_size,file.filename={in_option} -O raw disk.raw"
+)
+SHRINK: Final = (
+    _TO_RAW + " && qemu-img resize -f raw --shrink disk.raw {size} && qemu-img convert -f raw -O vpc disk.raw {out}"
+)
+TO_FIXED: Final = (
+    _TO_RAW + " && qemu-img resize -f raw disk.raw {size}"
+    " && qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on disk.raw {out}"
+)
+_SECTION: Final = re.compile(r"^ *(Checks|Matters|Fix): ", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a rule found: the defect in a sentence, its place, and values; `fix` where the rule's own is too general."""
+
+    message: str
+    at: Span | None = None
+    expected: str = ""
+    found: str = ""
+    fix: str = ""
+    related: tuple[Span, ...] = ()
+
+
+RuleFunction = Callable[..., Iterator[Fault]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as declared."""
+
+    id: str
+    slug: str
+    severity: Severity
+    code: Code
+    spec: str
+    """Where the demand comes from: a section of the specification, or the tool that makes it."""
+    examines: RuleFunction
+    parameters: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The defect in one sentence: the first line of the docstring."""
+        return (self.examines.__doc__ or "").partition("\n")[0]
+
+    @cached_property
+    def _sections(self) -> dict[str, str]:
+        parts = _SECTION.split(self.examines.__doc__ or "")
+        folded = {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+        return {name: text.replace("{rebuild}", REBUILD) for name, text in folded.items()}
+
+    @property
+    def checks(self) -> str:
+        """What is compared with what."""
+        return self._sections.get("Checks", "")
+
+    @property
+    def matters(self) -> str:
+        """What happens to the user of such an image."""
+        return self._sections.get("Matters", "")
+
+    @property
+    def fix(self) -> str:
+        """How to mend it, with `{in}`, `{in_option}` and `{out}` for the file names."""
+        return self._sections.get("Fix", "")
+
+    def finding(self, fault: Fault, target: Target) -> Finding:
+        """Complete a fault."""
+        raised = self.slug in target.refuses and self.severity < ERROR
+        return Finding(
+            rule=self.id,
+            slug=self.slug,
+            severity=ERROR if raised else self.severity,
+            code=self.code,
+            message=fault.message,
+            at=fault.at,
+            expected=fault.expected,
+            found=fault.found,
+            fix=fault.fix or self.fix,
+            related=fault.related,
+            raised_by=target.name if raised else "",
+        )
+
+
+RULES: dict[str, Rule] = {}
+_BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
+
+
+def rule(
+    number: str, slug: str, *, severity: Severity, code: Code = Code.UNSPECIFIED, spec: str
+) -> Callable[[RuleFunction], RuleFunction]:
+    """Declare a rule.
+
+    Args:
+        number: `VHD` and three digits; the hundreds name the structure.
+        slug: the defect in kebab-case.
+        severity: what it means by the format alone; a target may raise it.
+        code: the message code that it means where it is an ERROR.
+        spec: where the demand comes from.
+    """
+
+    def register(function: RuleFunction) -> RuleFunction:
+        parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+        if number in RULES or any(slug == other.slug for other in RULES.values()):
+            raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
+        if parameters[0] not in PARTS:
+            raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
+        RULES[number] = Rule(number, slug, severity, code, spec, function, parameters)
+        _BY_PART[parameters[0]].append(RULES[number])
+        return function
+
+    return register
+
+
+def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> Iterator[Finding]:  # noqa: ANN401
+    """Run the rules of one part, in order.
+
+    A rule that crashes becomes finding VHD999: the image is refused, out of caution.
+
+    Args:
+        part: which part is known, one of PARTS.
+        value: that part.
+        image: everything known so far.
+        target: what the destination accepts.
+        now: the time, in Unix seconds.
+    """
+    given = {part: value, "image": image, "target": target, "now": now}
+    for each in _BY_PART[part]:
+        try:
+            for fault in each.examines(*[given[name] for name in each.parameters]):
+                yield each.finding(fault, target)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
+            crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
+            yield RULES["VHD999"].finding(next(iter(internal_error(crash))), target)
+
+
+def find(word: str) -> Rule:
+    """Find a rule by its number or slug.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for each in RULES.values():
+        if word.upper() == each.id or word.lower() == each.slug:
+            return each
+    known = tuple(name for each in RULES.values() for name in (each.slug, each.id))
+    raise UsageError(f"unknown rule {word!r}{suggestion(word, known)}")
+
+
+@rule("VHD999", "internal-error", severity=ERROR, spec="none: a defect of vhdcheck")
+def internal_error(crash: str) -> Iterator[Fault]:
+    """A rule of vhdcheck failed on this image.
+
+    Checks: that every rule comes to an end.
+    Matters: the image is neither accepted nor refused by that rule; to be safe it counts as refused, with status 2.
+    Fix: report it, with the first 4 KiB and the last 4 KiB of the image.
+    """
+    yield Fault(f"a rule failed, so the image cannot be called accepted: {crash}")
+
+
+for _family in ("footer", "geometry", "header", "table", "blocks", "parent", "file", "limits"):
+    importlib.import_module(f"{__name__}.{_family}")
+RULES = dict(sorted(RULES.items()))
+SLUGS: Final = frozenset(each.slug for each in RULES.values())

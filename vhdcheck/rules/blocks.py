@@ -1,0 +1,278 @@
+"""VHD4xx: space in the file, sector bitmaps (when deep), and XenServer's batmap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck.layout import BATMAP_HEADER_SIZE
+from vhdcheck.model import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap, Image, Slack, Span
+from vhdcheck.rules import NOTE, WARNING, Fault, rule
+from vhdcheck.rules.table import examples
+from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdcheck.bat import Table
+    from vhdcheck.bitmaps import Bitmaps, Blocks
+
+WINDOWS_SLACK = 3584
+"""Zero bytes that Windows leaves before the footer, so that the next block's data begins at a multiple of 4 KiB."""
+
+
+@rule("VHD401", "dead-space", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+def dead_space(slack: Slack) -> Iterator[Fault]:
+    """There is unused space between the last block and the footer.
+
+    Checks: the footer follows the last block, or the metadata, leaving out what Windows pads to 4 KiB (up to 3584
+        bytes, after a table that it pads likewise) and the single sector of old empty images.
+    Matters: it is uploaded and stored for nothing.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    end = slack.offset + slack.length
+    if slack.length > SECTOR and end - round_up(slack.offset, 4096) > WINDOWS_SLACK:
+        yield Fault(
+            f"{human(slack.length)} before the footer belong to nothing",
+            Span(slack.offset, slack.length, "slack"),
+            expected=f"a footer at 0x{slack.offset:x}",
+            found=f"0x{end:x}",
+        )
+
+
+@rule("VHD402", "leftover-data", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+def leftover_data(slack: Slack) -> Iterator[Fault]:
+    """The unused space before the footer holds data.
+
+    Checks: up to 64 KiB of it: zeros, or the ones that Windows fills up a table's 4 KiB with.
+    Matters: it may be what is left of deleted or moved blocks: another customer's, perhaps.
+    Fix: rebuild the image, which leaves it out: `{rebuild}`
+    """
+    filler = round_up(slack.offset, 4096) - slack.offset
+    rest = slack.data[:filler].strip(b"\xff") + slack.data[filler:]
+    if left := rest.strip(b"\0"):
+        first = slack.data.find(left[:16])
+        yield Fault(
+            "the unused space before the footer is not empty",
+            Span(slack.offset + first, slack.length - first, "slack"),
+            expected="zeros",
+            found=left[:16].hex(" "),
+        )
+
+
+@rule("VHD403", "space-between-blocks", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
+    """There is unused space between blocks.
+
+    Checks: gaps between blocks, leaving out those of up to 7 sectors with which Windows and XenServer align data to
+        4 KiB; 1 MiB or more in all.
+    Matters: it is uploaded and stored for nothing. Gaps as large as a block were blocks once: deleted, or lost because
+        the table was not written.
+    Fix: rebuild the image, which closes them: `{rebuild}`
+    """
+    wasted = table.gaps - WINDOWS_SLACK * max(0, table.used - 1)
+    if wasted < MIB:
+        return
+    assert image.header is not None  # noqa: S101 (a table is read by a header's word)
+    lost = "; the largest has room for whole blocks" if table.largest_gap >= image.header.slot_length else ""
+    yield Fault(
+        f"{human(table.gaps)} between blocks belong to nothing{lost}",
+        Span(table.data_start, table.data_end - table.data_start, "blocks"),
+        expected=f"{exact(table.data_end - table.data_start - table.gaps)} for {count(table.used, 'block')}",
+        found=exact(table.data_end - table.data_start),
+    )
+
+
+@rule("VHD404", "file-longer-than-full", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+def file_longer_than_full(image: Image) -> Iterator[Fault]:
+    """The file is longer than it would be with every block in use.
+
+    Checks: the file's length against all metadata, all blocks aligned to 4 KiB, and the footer.
+    Matters: the file holds things that belong to no disk.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    header, table = image.header, image.table
+    if header is None or table is None:
+        return
+    metadata = max(span.end for span in image.metadata)
+    full = round_up(metadata, 4096) + image.blocks_needed * (header.slot_length + WINDOWS_SLACK) + 2 * 4096
+    if image.size > full + MIB:
+        yield Fault(
+            "the file is longer than the disk can fill",
+            Span(full, image.size - full, "file"),
+            expected=f"at most {exact(full)}",
+            found=exact(image.size),
+        )
+
+
+def has_batmap(image: Image) -> bool:
+    """Say whether libvhd insists on a batmap: creator "tap" from version 1.2 on."""
+    footer = image.footer
+    return footer is not None and footer.is_tap and footer.creator_version >= BATMAP_1_2
+
+
+@rule("VHD410", "batmap-missing", severity=WARNING, spec="blktap: libvhd")
+def batmap_missing(batmap: Batmap | None, image: Image) -> Iterator[Fault]:
+    """A XenServer image has no batmap behind its table.
+
+    Checks: images of creator "tap" from version 1.2 on have "tdbatmap" behind the block allocation table.
+    Matters: XenServer refuses the image ("error calculating end of metadata"). qemu destroys the batmap when it writes
+        to such an image, because it does not know of it.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if has_batmap(image) and (batmap is None or batmap.cookie != BATMAP_COOKIE) and image.header is not None:
+        yield Fault(
+            "the batmap that XenServer expects behind the table is missing",
+            Span(image.header.table_end, BATMAP_HEADER_SIZE, "batmap"),
+            expected="tdbatmap",
+            found=batmap.cookie.decode("ascii", "backslashreplace") if batmap else "the end of the file",
+        )
+
+
+def _is_batmap(batmap: Batmap | None) -> bool:
+    return batmap is not None and batmap.cookie == BATMAP_COOKIE
+
+
+@rule("VHD411", "batmap-header", severity=WARNING, spec="blktap: libvhd")
+def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
+    """The batmap's header makes no sense.
+
+    Checks: its version is at most 1.2; its map begins at a sector, has a bit for each entry of the table, and ends
+        before the footer.
+    Matters: XenServer refuses the image.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if not _is_batmap(batmap) or image.header is None:
+        return
+    entries = image.header.max_table_entries
+    if batmap.version > BATMAP_1_2:
+        yield Fault(
+            "XenServer does not know this version of the batmap",
+            batmap.span("version"),
+            expected="at most 0x00010002",
+            found=f"0x{batmap.version:08x}",
+        )
+    if not batmap.map_offset or batmap.map_offset % SECTOR or batmap.map_offset + batmap.length > image.footer_offset:
+        yield Fault(
+            "the batmap does not lie inside the file",
+            batmap.span("offset"),
+            expected=f"a multiple of 512, and at most 0x{max(0, image.footer_offset - batmap.length):x}",
+            found=f"0x{batmap.map_offset:x}",
+        )
+    if batmap.length * 8 < entries:
+        needed = -(-entries // (8 * SECTOR))
+        yield Fault(
+            "the batmap is too short for the table", batmap.span("size"), f"at least {needed} sectors", str(batmap.size)
+        )
+
+
+@rule("VHD412", "batmap-checksum", severity=WARNING, spec="blktap: vhd_checksum_batmap")
+def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
+    """The batmap's checksum does not match its bytes.
+
+    Checks: the one's complement of the sum of as many bytes of the map as libvhd counts: one for each 16 MiB of the
+        disk, rounded down, then up to whole sectors, at least one; signed bytes in version 1.1.
+    Matters: XenServer refuses the image.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if not _is_batmap(batmap) or image.footer is None or not batmap.map:
+        return
+    counted = batmap.map[: max(SECTOR, round_up(image.footer.current_size >> 24, SECTOR))]
+    total = sum(counted) - (256 * sum(byte > 127 for byte in counted) if batmap.version == 0x00010001 else 0)  # noqa: PLR2004
+    if batmap.checksum != ~total & 0xFFFF_FFFF:
+        yield Fault(
+            "the checksum of the batmap is wrong",
+            batmap.span("checksum"),
+            expected=f"0x{~total & 0xFFFF_FFFF:08x}",
+            found=f"0x{batmap.checksum:08x}",
+        )
+
+
+@rule("VHD413", "batmap-marks-unused-block", severity=WARNING, spec="vhd-util check")
+def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
+    """The batmap calls a block full that is not in use.
+
+    Checks: each set bit of the batmap against the table.
+    Matters: XenServer refuses the image: batmap and table are not of the same time.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    wrong = table.full_unused
+    if wrong.count and image.batmap is not None:
+        blocks = ", ".join(str(block) for block, _ in wrong.examples)
+        yield Fault(
+            f"the batmap calls {count(wrong.count, 'unused block')} full",
+            Span(image.batmap.map_offset + wrong.examples[0][0] // 8, 1, "batmap.map"),
+            expected="clear bits for unused blocks",
+            found=f"set bits for blocks {blocks}" + (", ..." if wrong.count > len(wrong.examples) else ""),
+        )
+
+
+@rule("VHD414", "encrypted", severity=WARNING, spec="blktap: vhd.h")
+def encrypted(batmap: Batmap) -> Iterator[Fault]:
+    """The image's data is encrypted.
+
+    Checks: the key hash flag of a batmap of version 1.2.
+    Matters: without the key, which is not in the image, an importer sees noise.
+    Fix: decrypt it where the key is: `vhd-util copy -n {in} -N {out} -k KEYFILE`
+    """
+    if _is_batmap(batmap) and batmap.encrypted:
+        yield Fault("the data is encrypted", batmap.span("key_hash_cookie"), expected="0", found="1")
+
+
+@rule("VHD420", "empty-bitmap", severity=WARNING, spec="Block Allocation Table and Data Blocks: sector bitmap")
+def empty_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+    """A block is in use and its sector bitmap is empty.
+
+    Checks: with `--deep`, the bitmap of each block in use.
+    Matters: readers disagree: qemu and dissect return what is stored, libvhdi and XenServer zeros (or the parent's).
+    Fix: decide which reader is right, and rebuild with it. With what is stored: `{rebuild}`
+    """
+    if bitmaps.empty.count:
+        yield _bitmap_fault(bitmaps.empty, image, f"{count(bitmaps.empty.count, 'block')} in use with an empty bitmap")
+
+
+@rule("VHD421", "partial-bitmaps", severity=NOTE, spec="Block Allocation Table and Data Blocks: sector bitmap")
+def partial_bitmaps(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+    """Some sectors of blocks in use are marked as empty.
+
+    Checks: with `--deep`, the bitmaps of a dynamic disk's blocks.
+    Matters: the specification allows it. If such a sector holds anything, qemu and dissect return it, where libvhdi and
+        XenServer return zeros and 7-Zip reports an error.
+    Fix: where readers must agree, rebuild the image: `{rebuild}`
+    """
+    if bitmaps.partial.count and image.footer is not None and image.footer.disk_type != DIFFERENCING:
+        yield _bitmap_fault(bitmaps.partial, image, f"{count(bitmaps.partial.count, 'block')} with a partial bitmap")
+
+
+@rule("VHD422", "bitmap-padding", severity=NOTE, spec="Block Allocation Table and Data Blocks: sector bitmap")
+def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+    """The rest of a sector bitmap holds something.
+
+    Checks: with `--deep`, what follows the last bit of a bitmap in its sector is all zeros or all ones.
+    Matters: nobody reads it; it may be leaked memory.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if bitmaps.padding.count:
+        yield _bitmap_fault(
+            bitmaps.padding, image, f"{count(bitmaps.padding.count, 'bitmap')} with something behind it"
+        )
+
+
+@rule("VHD423", "batmap-contradicts-bitmap", severity=WARNING, spec="blktap: libvhd")
+def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+    """The batmap calls a block full whose bitmap is not.
+
+    Checks: with `--deep`, the bitmaps of the blocks that the batmap marks.
+    Matters: XenServer skips the bitmap of such blocks, so it sees other data than every other reader.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if bitmaps.contradicted.count:
+        many = count(bitmaps.contradicted.count, "block")
+        yield _bitmap_fault(bitmaps.contradicted, image, f"the batmap calls {many} full that the bitmaps do not")
+
+
+def _bitmap_fault(blocks: Blocks, image: Image, message: str) -> Fault:
+    """Report a defect of several bitmaps at once, at the first of them."""
+    assert image.header is not None  # noqa: S101 (bitmaps are read by a header's word)
+    length = image.header.bitmap_length
+    spans = [Span(sector * SECTOR, length, f"bitmap[{block}]") for block, sector in blocks.examples]
+    return Fault(message, spans[0], found=examples(blocks), related=tuple(spans[1:]))

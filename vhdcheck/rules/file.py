@@ -1,0 +1,221 @@
+"""VHD6xx: the file as a whole: other formats, truncation, things before and behind the image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck.codes import Code
+from vhdcheck.formats import recognise, recognise_content
+from vhdcheck.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.model import FIXED, FileEnds, Image, Span
+from vhdcheck.plan import KILLED, is_footer
+from vhdcheck.rules import ERROR, WARNING, Fault, rule
+from vhdcheck.units import SECTOR, count, exact, grouped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@rule("VHD601", "no-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
+    """There is no footer anywhere: the file is not a VHD.
+
+    Checks: "conectix" in the last 512 or 511 bytes, in the last 64 KiB with something behind it, and at the start.
+    Matters: no reader recognises the image.
+    Fix: if it is another disk format, convert it (do not rename it): `qemu-img convert -O vpc {in} {out}`. If it was a
+        VHD, the end is missing: transfer it again. A split image (.v01, .v02, ...) must be joined by Virtual PC.
+    """
+    if image.footer is not None or recognise(file) is not None or _killed(file):
+        return
+    if not file.size:
+        yield Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
+    elif file.size < SHORT_FOOTER_SIZE:
+        yield Fault(
+            "the file is shorter than a footer", Span(0, file.size, "file"), "at least 512 bytes", f"{file.size} bytes"
+        )
+    else:
+        mangled = b"\xef\xbf\xbd" in file.head[:1024] + file.tail
+        yield Fault(
+            "there is no footer" + ("; the file went through a conversion of text (UTF-8)" if mangled else ""),
+            Span(file.size - min(SECTOR, file.size), min(SECTOR, file.size), "footer"),
+            expected="conectix",
+            found=file.tail[-FOOTER_SIZE:][:8].hex(" "),
+            fix="transfer the file again, in binary mode" if mangled else "",
+        )
+
+
+@rule("VHD602", "other-format", severity=ERROR, code=Code.NOT_A_VHD, spec="the other format's own")
+def other_format(file: FileEnds, image: Image) -> Iterator[Fault]:
+    """The file is of another format.
+
+    Checks: where there is no footer, the marks of VHDX, VMDK, VDI, QCOW2, of raw disks, archives, compressed files, Git
+        LFS pointers, and HTML, XML and JSON pages.
+    Matters: renaming a file to .vhd does not make it one.
+    Fix: convert, unpack or download it properly, as the finding says.
+    """
+    if image.footer is None and (found := recognise(file)) is not None:
+        yield Fault(
+            f"this is {found.name}, not a VHD", Span(found.offset, found.length, "file"), "a VHD", found.name, found.fix
+        )
+
+
+def _killed(file: FileEnds) -> bool:
+    return file.tail[-FOOTER_SIZE:] == KILLED
+
+
+@rule("VHD603", "footer-killed", severity=ERROR, code=Code.NOT_A_VHD, spec="blktap: vhd_kill_footer")
+def footer_killed(file: FileEnds) -> Iterator[Fault]:
+    """XenServer overwrote the footer because the image was in use.
+
+    Checks: the last 512 bytes are not all 0xC7.
+    Matters: the image was copied while a virtual machine wrote to it, or the host crashed then; its data may be torn.
+    Fix: detach the disk and take the image again; after a crash, on XenServer: `vhd-util repair -n {in}`
+    """
+    if _killed(file):
+        yield Fault(
+            "the footer was destroyed on purpose while the image was in use",
+            Span(file.size - FOOTER_SIZE, FOOTER_SIZE, "footer"),
+            expected="conectix",
+            found="512 bytes of 0xc7",
+        )
+
+
+@rule("VHD604", "trailing-bytes", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
+    """Something follows the footer.
+
+    Checks: where the file does not end with a footer, its last 64 KiB, at any offset.
+    Matters: XenServer, Windows, VirtualBox and libvhdi look for the footer in the last 512 bytes and refuse the image;
+        of a fixed disk qemu sees none at all.
+    Fix: cut it off: `head -c BYTES {in} > {out}`
+    """
+    if file.stray_footer is not None:
+        end = file.stray_footer + FOOTER_SIZE
+        yield Fault(
+            f"{count(file.size - end, 'byte')} follow the footer, which is at 0x{file.stray_footer:x}",
+            Span(end, file.size - end, "file"),
+            expected=f"a file of {end} bytes",
+            found=f"{file.size} bytes",
+            fix=f"cut it off: `head -c {end} {{in}} > {{out}}`",
+        )
+
+
+@rule("VHD605", "truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+def truncated(image: Image) -> Iterator[Fault]:
+    """The end of the file is missing, and blocks with it.
+
+    Checks: where the footer at the end is missing, the end of the last block against the length of the file.
+    Matters: data is lost. qemu notices, XenServer does not get that far.
+    Fix: transfer the image again, and compare the file's length with the sender's.
+    """
+    if image.tail is None and image.footer is image.copy and image.table is not None:
+        whole = image.table.claimed_end + FOOTER_SIZE
+        if image.table.used and whole > image.size + FOOTER_SIZE:
+            yield Fault(
+                f"the file is truncated: {exact(whole - image.size)} are missing",
+                Span(image.size, whole - image.size, "file"),
+                expected=f"{grouped(whole)} bytes",
+                found=f"{grouped(image.size)} bytes",
+            )
+
+
+@rule("VHD606", "length-not-in-sectors", severity=WARNING, spec="vhd-util check")
+def length_not_in_sectors(image: Image) -> Iterator[Fault]:
+    """The file is not a whole number of sectors long.
+
+    Checks: the length is a multiple of 512, or one byte less for a footer of 511 bytes.
+    Matters: XenServer refuses the image, qemu rounds the length up; something was lost or added on the way.
+    Fix: transfer the image again, in binary mode.
+    """
+    short = image.tail is not None and len(image.tail.raw) == SHORT_FOOTER_SIZE
+    if image.tail is not None and image.size % SECTOR != (SHORT_FOOTER_SIZE if short else 0):
+        yield Fault(
+            "the file is not a whole number of sectors long",
+            Span(image.size - image.size % SECTOR, image.size % SECTOR, "file"),
+            expected="a multiple of 512",
+            found=f"{grouped(image.size)} bytes: {image.size % SECTOR} over",
+        )
+
+
+def _fixed_length(image: Image) -> tuple[int, int] | None:
+    """Return (the length that a fixed disk's file should have, the one it has up to the footer's end)."""
+    footer = image.footer
+    if footer is None or footer.disk_type != FIXED:
+        return None
+    return footer.current_size + len(footer.raw), footer.offset + len(footer.raw)
+
+
+@rule("VHD607", "fixed-disk-truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
+    """A fixed disk's file is shorter than the disk.
+
+    Checks: the length of the file is the current size and the footer; vhd-util does not compare them.
+    Matters: the end of the disk is missing, or something in the middle: everything behind it is in the wrong place.
+    Fix: transfer the image again; if the disk was resized without its file, resize it back with the same tool.
+    """
+    lengths = _fixed_length(image)
+    if lengths is not None and lengths[1] < lengths[0]:
+        yield Fault(
+            f"{exact(lengths[0] - lengths[1])} of the disk are missing",
+            Span(0, image.size, "file"),
+            expected=f"{grouped(lengths[0])} bytes",
+            found=f"{grouped(lengths[1])} bytes",
+        )
+
+
+@rule("VHD608", "fixed-disk-longer", severity=WARNING, spec="Hard Disk Footer Format; Azure")
+def fixed_disk_longer(image: Image) -> Iterator[Fault]:
+    """A fixed disk's file is longer than the disk and its footer.
+
+    Checks: the length of the file is the current size and the footer.
+    Matters: readers ignore what is over, or (7-Zip) take the disk's data from another place. Azure refuses the image.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    lengths = _fixed_length(image)
+    if lengths is not None and lengths[1] > lengths[0]:
+        over = lengths[1] - lengths[0]
+        yield Fault(
+            f"{exact(over)} between the end of the disk and the footer belong to nothing",
+            Span(lengths[0] - FOOTER_SIZE, over, "file"),
+            expected=f"{grouped(lengths[0])} bytes",
+            found=f"{grouped(lengths[1])} bytes",
+        )
+
+
+@rule("VHD609", "vhd-in-vhd", severity=WARNING, spec="qemu: vpc_probe")
+def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
+    """A fixed disk's content is itself a VHD: it was wrapped twice.
+
+    Checks: the last sector of the disk is not a footer.
+    Matters: the guest sees a disk that is one sector longer than it should be, with a footer at its end. It happens
+        when `qemu-img convert` is run on a fixed VHD without `-f vpc`, because qemu takes that for a raw disk.
+    Fix: take the outer footer off: `head -c -512 {in} > {out}`
+    """
+    inner = file.tail[-2 * FOOTER_SIZE : -FOOTER_SIZE]
+    if image.tail is not None and image.tail.disk_type == FIXED and len(inner) == FOOTER_SIZE and is_footer(inner):
+        yield Fault(
+            "the disk's last sector is a footer: the image was wrapped twice",
+            Span(file.size - 2 * FOOTER_SIZE, FOOTER_SIZE, "data"),
+            expected="the guest's data",
+            found="conectix",
+        )
+
+
+@rule("VHD610", "content-looks-like-image", severity=WARNING, spec="CVE-2024-32498; qemu: vpc_probe")
+def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
+    """A fixed disk's first sector looks like another disk image.
+
+    Checks: the first bytes of the disk against the marks of VHD, VHDX, QCOW2, VMDK, VDI and LUKS.
+    Matters: a program that guesses the format takes the wrong one; that is how files of a host were read through
+        OpenStack. qemu takes a fixed disk that begins with "conectix" for a damaged dynamic one.
+    Fix: always name the format (`-f vpc`), and ask the sender why one image is inside another.
+    """
+    if image.footer is None or image.footer.disk_type != FIXED or image.footer.offset == 0:
+        return
+    if (found := recognise_content(file.head)) is not None:
+        yield Fault(
+            f"the disk begins like {found.name}",
+            Span(found.offset, found.length, "data"),
+            expected="a boot sector, or nothing",
+            found=found.name,
+        )

@@ -1,0 +1,589 @@
+"""VHD1xx: the footer and its copy."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from vhdcheck import layout, names
+from vhdcheck.codes import Code
+from vhdcheck.model import (
+    COOKIE,
+    DIFFERENCING,
+    DYNAMIC,
+    EPOCH,
+    FIXED,
+    FORMAT_VERSION,
+    NO_OFFSET,
+    POISONED_COOKIE,
+    Footer,
+    Image,
+    Span,
+    checksum,
+)
+from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.units import SECTOR, count, exact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLOCK_SLACK = 1800
+"""Seconds that a creation time may lie ahead: `vhd-util check` allows as much."""
+PRINTED_NO_OFFSET = 0xFFFF_FFFF
+"""What the specification prints for the data offset of a fixed disk."""
+TAP_VERSION = 0x00010003
+"""The last creator version that blktap knows (its `VHD_CURRENT_VERSION`)."""
+READS_COPY = "qemu, oslo.utils, ocaml-vhd and Xen Orchestra read the copy"
+READS_TAIL = "XenServer, VirtualBox, libvhdi, dissect and Hyper-V read the footer at the end"
+
+
+@rule("VHD101", "footer-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Cookie")
+def footer_cookie(footer: Footer) -> Iterator[Fault]:
+    """The footer does not begin with "conectix".
+
+    Checks: the first 8 bytes of the footer.
+    Matters: no reader recognises the image. XenServer writes "v_poison" there to disable one on purpose.
+    Fix: ask the sender why it was disabled, or for an undamaged copy of the image.
+    """
+    if footer.cookie != COOKIE:
+        poisoned = footer.cookie == POISONED_COOKIE
+        what = "XenServer disabled this image on purpose" if poisoned else "its cookie is damaged, the rest is intact"
+        yield Fault(
+            f"the footer is not marked as one: {what}",
+            footer.span("cookie"),
+            expected="conectix",
+            found=footer.cookie.decode("ascii", "backslashreplace"),
+        )
+
+
+@rule("VHD102", "footer-at-end-missing", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+def footer_at_end_missing(copies: Image) -> Iterator[Fault]:
+    """The file does not end with a footer; only the copy at its start is left.
+
+    Checks: the last 512 (or 511) bytes of the file.
+    Matters: XenServer, Windows, VirtualBox, libvhdi and 7-Zip refuse the image. The end is usually missing because a
+        transfer was cut off; qemu opens such an image all the same, without a word.
+    Fix: transfer the image again. If it is complete but for the footer, put the copy there:
+        `cp {in} {out} && head -c 512 {in} >> {out}`
+    """
+    if copies.tail is None and copies.footer is copies.copy:
+        yield Fault(
+            "the footer at the end of the file is missing",
+            Span(max(0, copies.size - SECTOR), min(SECTOR, copies.size), "footer"),
+            expected="conectix",
+            found="no footer; its copy at 0x0 is intact",
+        )
+
+
+def _how_wrong(footer: Footer) -> str:
+    """Recognise the usual mistakes of home-grown writers."""
+    stored, right = footer.checksum, footer.computed_checksum
+    if stored == right ^ 0xFFFF_FFFF:
+        return "; it holds the sum itself, not its one's complement"
+    if stored.to_bytes(4, "little") == right.to_bytes(4, "big"):
+        return "; it is written little-endian"
+    if not stored:
+        return "; it was never filled in"
+    return ""
+
+
+@rule("VHD103", "footer-checksum", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Checksum")
+def footer_checksum(copies: Image) -> Iterator[Fault]:
+    """A footer's checksum does not match its bytes.
+
+    Checks: the one's complement of the sum of the footer's bytes, the field itself counted as zero; in the footer and
+        in its copy.
+    Matters: XenServer, qemu, 7-Zip and Windows refuse the image: some byte of the footer is not what was written.
+    Fix: if one of the two footers is intact, qemu can rebuild the image from it: `{rebuild}`. If both are damaged, ask
+        for the image again.
+    """
+    for footer in dict.fromkeys((copies.footer, copies.copy)):
+        if footer is None or footer.checksum == footer.computed_checksum or _hidden_late(footer):
+            continue
+        where = "footer" if footer.where == "footer" else "copy of the footer"
+        intact = copies.copy if footer is copies.footer else copies.footer
+        good = intact is not None and intact is not footer and intact.checksum == intact.computed_checksum
+        fix = ""
+        if good and footer.where == "footer_copy":
+            fix = (
+                "the footer at the end is intact; put it in the copy's place: "
+                "`cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`"
+            )
+        yield Fault(
+            f"the checksum of the {where} is wrong{_how_wrong(footer)}",
+            footer.span("checksum"),
+            expected=f"0x{footer.computed_checksum:08x}",
+            found=f"0x{footer.checksum:08x}",
+            fix=fix,
+        )
+
+
+def _hidden_late(footer: Footer) -> bool:
+    """Whether the sum is right but for the hidden byte, in an image of a blktap that set it without summing again."""
+    if not (footer.is_tap and footer.hidden and footer.creator_version in (0x00000001, 0x00010001)):
+        return False
+    raw = bytearray(footer.raw)
+    raw[85] = 0
+    return checksum(bytes(raw), 64) == footer.checksum
+
+
+@rule("VHD104", "footer-checksum-before-hiding", severity=WARNING, code=Code.NOT_A_VHD, spec="blktap: libvhd")
+def footer_checksum_before_hiding(footer: Footer) -> Iterator[Fault]:
+    """The footer's checksum was not renewed when the image was hidden.
+
+    Checks: in images of blktap 0.1 and 1.1, the checksum with the hidden flag counted as zero.
+    Matters: XenServer makes an exception for its own old images; every other reader refuses them.
+    Fix: let XenServer rewrite it: `vhd-util modify -n {in} -p` or copy the disk with `vhd-util coalesce`.
+    """
+    if _hidden_late(footer):
+        yield Fault(
+            "the checksum is right only if the hidden flag is left out of it",
+            footer.span("checksum"),
+            expected=f"0x{footer.computed_checksum:08x}",
+            found=f"0x{footer.checksum:08x}",
+        )
+
+
+@rule(
+    "VHD105", "footer-version", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: File Format Version"
+)
+def footer_version(footer: Footer) -> Iterator[Fault]:
+    """The footer states a file format version other than 1.0.
+
+    Checks: the version field, 0x00010000.
+    Matters: XenServer and libvhdi refuse the image; there is no other version of the format.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if footer.file_format_version != FORMAT_VERSION:
+        swapped = footer.file_format_version.to_bytes(4, "little") == FORMAT_VERSION.to_bytes(4, "big")
+        yield Fault(
+            "the file format version is not 1.0" + ("; the footer is written little-endian" if swapped else ""),
+            footer.span("file_format_version"),
+            expected=f"0x{FORMAT_VERSION:08x}",
+            found=f"0x{footer.file_format_version:08x}",
+        )
+
+
+@rule("VHD106", "reserved-feature-clear", severity=WARNING, spec="Hard Disk Footer Format: Features")
+def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
+    """The feature bit that is always set is not.
+
+    Checks: bit 1 of the features.
+    Matters: XenServer refuses the image, and dissect takes its footer for one of 511 bytes and misreads every field.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if not footer.features & 2:
+        yield Fault(
+            "the reserved feature bit, which must always be set, is clear",
+            footer.span("features"),
+            expected="0x00000002",
+            found=f"0x{footer.features:08x}",
+        )
+
+
+@rule("VHD107", "unknown-features", severity=WARNING, spec="Hard Disk Footer Format: Features")
+def unknown_features(footer: Footer) -> Iterator[Fault]:
+    """Feature bits are set that the specification does not know.
+
+    Checks: all bits of the features but 0 and 1.
+    Matters: XenServer refuses the image; 7-Zip does where the upper 16 bits are concerned.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if footer.features & ~3:
+        yield Fault(
+            "feature bits are set that have no meaning",
+            footer.span("features"),
+            expected="0x00000002 or 0x00000003",
+            found=f"0x{footer.features:08x}",
+        )
+
+
+@rule("VHD108", "temporary-disk", severity=WARNING, spec="Hard Disk Footer Format: Features")
+def temporary_disk(footer: Footer) -> Iterator[Fault]:
+    """The image is marked as a temporary disk.
+
+    Checks: bit 0 of the features.
+    Matters: a host may delete the image at shutdown: the bit says that it is not meant to be kept.
+    Fix: rebuild the image, which clears the bit: `{rebuild}`
+    """
+    if footer.features & 1:
+        yield Fault(
+            "the disk is marked as temporary; a host may delete it at shutdown",
+            footer.span("features"),
+            expected="0x00000002",
+            found=f"0x{footer.features:08x}",
+        )
+
+
+@rule("VHD109", "fixed-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
+    """A fixed disk's footer points at a dynamic header.
+
+    Checks: the data offset of a fixed disk, which is 64 one-bits.
+    Matters: type and data offset contradict each other, and readers follow one or the other: a qemu that finds a
+        dynamic disk's copy at the start ignores the type. XenServer and libvhdi refuse the image.
+    Fix: find out from its maker whether the disk is fixed or dynamic, and rebuild it: `{rebuild}`
+    """
+    if footer.disk_type == FIXED and footer.data_offset not in (NO_OFFSET, PRINTED_NO_OFFSET):
+        yield Fault(
+            "the disk is fixed, yet its data offset points somewhere",
+            footer.span("data_offset"),
+            expected=f"0x{NO_OFFSET:016x}",
+            found=f"0x{footer.data_offset:016x}",
+        )
+
+
+@rule("VHD110", "fixed-data-offset-32-bits", severity=WARNING, spec="Hard Disk Footer Format: Data Offset")
+def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
+    """A fixed disk's data offset is 0xFFFFFFFF, as the specification prints it, instead of 64 one-bits.
+
+    Checks: the data offset of a fixed disk.
+    Matters: every writer uses 64 one-bits; XenServer and libvhdi refuse the value that the specification prints.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if footer.disk_type == FIXED and footer.data_offset == PRINTED_NO_OFFSET:
+        yield Fault(
+            "the data offset has 32 one-bits where readers want 64",
+            footer.span("data_offset"),
+            expected=f"0x{NO_OFFSET:016x}",
+            found=f"0x{footer.data_offset:016x}",
+        )
+
+
+@rule("VHD111", "dynamic-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
+    """A dynamic disk's footer does not point at a place for a dynamic header.
+
+    Checks: the data offset: a multiple of 512, behind the footer's copy, with 1024 bytes of the file behind it.
+    Matters: without the header no reader finds the data.
+    Fix: ask for the image again; nothing in it says where its data is.
+    """
+    if not footer.is_sparse:
+        return
+    end = footer.data_offset + layout.HEADER_SIZE
+    if footer.data_offset < SECTOR or footer.data_offset % SECTOR or end > image.footer_offset:
+        yield Fault(
+            "the data offset does not lead to a dynamic header",
+            footer.span("data_offset"),
+            expected=f"a multiple of 512 from 0x200 to 0x{max(image.footer_offset - layout.HEADER_SIZE, SECTOR):x}",
+            found=f"0x{footer.data_offset:x}",
+        )
+
+
+@rule("VHD112", "data-offset-unusual", severity=NOTE, spec="Xen Orchestra: vhd-lib")
+def data_offset_unusual(footer: Footer) -> Iterator[Fault]:
+    """The dynamic header does not follow the footer's copy.
+
+    Checks: the data offset is 512.
+    Matters: the specification allows it; Xen Orchestra and ocaml-vhd look for the header at 512 only.
+    Fix: if one of these must read it, rebuild it: `{rebuild}`
+    """
+    if footer.is_sparse and footer.data_offset != SECTOR:
+        yield Fault(
+            "the dynamic header is not where Xen Orchestra and ocaml-vhd look for it",
+            footer.span("data_offset"),
+            expected="0x200",
+            found=f"0x{footer.data_offset:x}",
+        )
+
+
+@rule("VHD113", "created-in-future", severity=WARNING, spec="Hard Disk Footer Format: Time Stamp; vhd-util check")
+def created_in_future(footer: Footer, now: float) -> Iterator[Fault]:
+    """The image was created in the future.
+
+    Checks: the time stamp, at most 30 minutes ahead of this machine's clock.
+    Matters: XenServer refuses the image, and one such image can make it refuse the whole storage repository. Usual
+        causes are a wrong clock, local time instead of UTC, and Unix time written without subtracting the year 2000.
+    Fix: wait until that time has come, or rebuild the image on a machine whose clock is right: `{rebuild}`
+    """
+    ahead = footer.timestamp + EPOCH - now
+    if ahead > CLOCK_SLACK:
+        unix = abs(footer.timestamp - now) < 20 * 365 * 86400 and footer.timestamp > EPOCH
+        cause = "; read as Unix time it would be " + _date(footer.timestamp) if unix else ""
+        yield Fault(
+            f"the creation time lies in the future{cause}",
+            footer.span("timestamp"),
+            expected=f"at most {_date(now + CLOCK_SLACK)}",
+            found=_date(footer.timestamp + EPOCH),
+        )
+
+
+@rule("VHD114", "clock-ahead", severity=NOTE, spec="Hard Disk Footer Format: Time Stamp; DiscUtils")
+def clock_ahead(footer: Footer, now: float) -> Iterator[Fault]:
+    """The image was created a few minutes in the future.
+
+    Checks: the time stamp against this machine's clock, up to 30 minutes ahead.
+    Matters: XenServer lets that pass, DiscUtils does not; one of the two clocks is wrong.
+    Fix: compare the clocks of the machine that made the image and of this one.
+    """
+    ahead = footer.timestamp + EPOCH - now
+    if 60 < ahead <= CLOCK_SLACK:  # noqa: PLR2004 (a minute is nobody's fault)
+        yield Fault(
+            f"the creation time is {int(ahead // 60)} min ahead of this machine's clock",
+            footer.span("timestamp"),
+            expected=f"at most {_date(now)}",
+            found=_date(footer.timestamp + EPOCH),
+        )
+
+
+def _date(unix: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix))
+
+
+@rule("VHD115", "creator-not-text", severity=WARNING, spec="Hard Disk Footer Format: Creator Application")
+def creator_not_text(footer: Footer) -> Iterator[Fault]:
+    """The creator application is not text.
+
+    Checks: four printable ASCII characters, padded with spaces or zeros; all zeros is accepted.
+    Matters: readers choose by this tag how they compute the disk's size; one that is not text is a sign of damage.
+    Fix: rebuild the image, if its other fields look right: `{rebuild}`
+    """
+    tag = footer.creator_application.rstrip(b"\0")
+    if not all(0x20 <= byte < 0x7F for byte in tag):  # noqa: PLR2004 (printable ASCII)
+        yield Fault(
+            "the creator application is not text",
+            footer.span("creator_application"),
+            expected="four ASCII characters",
+            found=footer.creator_application.hex(" "),
+        )
+
+
+@rule("VHD116", "unknown-tap-version", severity=WARNING, spec="vhd-util check")
+def unknown_tap_version(footer: Footer) -> Iterator[Fault]:
+    """The image says that a XenServer made it which does not exist.
+
+    Checks: creator "tap" has a creator version of 1.3 at the most.
+    Matters: XenServer refuses the image.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if footer.is_tap and footer.creator_version > TAP_VERSION:
+        yield Fault(
+            "XenServer does not know this version of itself",
+            footer.span("creator_version"),
+            expected=f"at most 0x{TAP_VERSION:08x}",
+            found=f"0x{footer.creator_version:08x}",
+        )
+
+
+@rule("VHD117", "disk-type", severity=ERROR, code=Code.DISK_TYPE, spec="Hard Disk Footer Format: Disk Type")
+def disk_type(footer: Footer) -> Iterator[Fault]:
+    """The disk is neither fixed nor dynamic nor differencing.
+
+    Checks: the disk type is 2, 3 or 4.
+    Matters: the other types are reserved, deprecated, or a link to a physical drive that holds the data; qemu takes
+        any of them for a dynamic disk and may read nonsense.
+    Fix: for a link, image the drive itself: `qemu-img convert -f raw -O vpc /dev/DRIVE {out}`; else ask for the image
+        again.
+    """
+    if footer.disk_type not in (FIXED, DYNAMIC, DIFFERENCING):
+        name = names.DISK_TYPES.get(footer.disk_type, "unknown")
+        yield Fault(
+            f"the disk type is none that can be read: {name}",
+            footer.span("disk_type"),
+            expected="2 (fixed) or 3 (dynamic)",
+            found=f"{footer.disk_type} ({name})",
+        )
+
+
+@rule("VHD118", "unique-id-zero", severity=WARNING, code=Code.ZERO_UUID, spec="Hard Disk Footer Format: Unique ID")
+def unique_id_zero(footer: Footer) -> Iterator[Fault]:
+    """The unique ID is all zeros.
+
+    Checks: the 16 bytes of the unique ID.
+    Matters: XenServer refuses the image, and no differencing disk can name it as its parent. Old qemu-img, bximage and
+        some scripts write it so.
+    Fix: rebuild the image, which draws a new ID: `{rebuild}`; on XenServer: `vhd-util repair -n {in}`
+    """
+    if not any(footer.unique_id):
+        yield Fault(
+            "the unique ID is all zeros",
+            footer.span("unique_id"),
+            expected="any UUID but zeros",
+            found="00000000-0000-0000-0000-000000000000",
+        )
+
+
+@rule("VHD119", "unique-id-filler", severity=NOTE, spec="Hard Disk Footer Format: Unique ID")
+def unique_id_filler(footer: Footer) -> Iterator[Fault]:
+    """The unique ID is one byte over and over: a filler, not an ID.
+
+    Checks: the 16 bytes of the unique ID are not all the same.
+    Matters: images with the same ID are taken for one another by hosts that link parents and children.
+    Fix: rebuild the image, which draws a new ID: `{rebuild}`
+    """
+    if any(footer.unique_id) and len(set(footer.unique_id)) == 1:
+        yield Fault("the unique ID is a filler", footer.span("unique_id"), "a random UUID", footer.unique_id.hex())
+
+
+@rule("VHD120", "saved-state", severity=WARNING, spec="Hard Disk Footer Format: Saved State")
+def saved_state(footer: Footer) -> Iterator[Fault]:
+    """The virtual machine was saved, not shut down, when the image was taken.
+
+    Checks: the saved state is 0.
+    Matters: part of the disk's content is still in the saved memory; the file systems are in the middle of something.
+        XenServer refuses values above 1.
+    Fix: start the virtual machine, shut it down, and take the image again.
+    """
+    if footer.saved_state:
+        what = "the virtual machine is in a saved state" if footer.saved_state == 1 else "the saved state is no flag"
+        yield Fault(what, footer.span("saved_state"), expected="0", found=str(footer.saved_state))
+
+
+@rule("VHD121", "saved-state-value", severity=WARNING, spec="vhd-util check")
+def saved_state_value(footer: Footer) -> Iterator[Fault]:
+    """The saved state is neither 0 nor 1.
+
+    Checks: the saved state is a flag.
+    Matters: XenServer refuses the image.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if footer.saved_state > 1:
+        yield Fault("the saved state is no flag", footer.span("saved_state"), "0 or 1", str(footer.saved_state))
+
+
+@rule("VHD122", "hidden", severity=WARNING, spec="blktap: vhd.h; Nova: _assert_vhd_not_hidden")
+def hidden(footer: Footer) -> Iterator[Fault]:
+    """XenServer marked the image as hidden: an interior disk of a snapshot chain.
+
+    Checks: the byte behind the saved state, which the specification reserves.
+    Matters: such an image has children that hold newer data; imported alone it is an old state. 7-Zip and DiscUtils
+        take the flag for damage.
+    Fix: export the newest disk of the chain instead; if this one is wanted, copy it: `{rebuild}`
+    """
+    if footer.hidden == 1:
+        yield Fault("the image is hidden: an interior disk of a chain", footer.span("hidden"), "0", "1")
+
+
+@rule("VHD123", "footer-reserved-bytes", severity=WARNING, spec="Hard Disk Footer Format: Reserved")
+def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
+    """The footer's reserved area is not zero.
+
+    Checks: bytes 85 (where it is not the hidden flag) to 511.
+    Matters: XenServer and 7-Zip refuse the image. Windows 10 is known to leave boot code there. Where the area ends
+        in 55 AA, oslo.utils (Glance, Nova) reports two formats at once and refuses too.
+    Fix: rebuild the image, which clears them: `{rebuild}`
+    """
+    used = sum(map(bool, footer.reserved)) + (footer.hidden > 1)
+    if used:
+        first = 85 if footer.hidden > 1 else 86 + next(i for i, byte in enumerate(footer.reserved) if byte)
+        mbr = "; it ends in 55 AA, the mark of a boot sector" if footer.raw[510:] == b"\x55\xaa" else ""
+        yield Fault(
+            f"{count(used, 'byte')} of the reserved area {'is' if used == 1 else 'are'} not zero{mbr}",
+            Span(footer.offset + first, len(footer.raw) - first, f"{footer.where}.reserved"),
+            expected="zeros",
+            found=f"0x{footer.raw[first]:02x} at byte {first} of the footer",
+        )
+
+
+@rule("VHD124", "footer-cut-short", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+def footer_cut_short(footer: Footer) -> Iterator[Fault]:
+    """The last byte of the file is missing.
+
+    Checks: a footer of 511 bytes has bit 1 of its features clear, as Virtual PC wrote them before 2004.
+    Matters: the writer of this one wrote 512 bytes, so one got lost on the way. 7-Zip, libvhdi and VirtualBox refuse
+        the image; XenServer and qemu open it.
+    Fix: transfer the image again, or put the zero back: `cp {in} {out} && truncate -s +1 {out}`
+    """
+    if len(footer.raw) == layout.SHORT_FOOTER_SIZE and footer.features & 2:
+        yield Fault(
+            "the footer is one byte short: the last byte of the file is missing",
+            Span(footer.offset, len(footer.raw), footer.where),
+            expected="512 bytes",
+            found="511 bytes",
+        )
+
+
+@rule("VHD125", "footer-of-511-bytes", severity=WARNING, spec="Hard Disk Footer Format")
+def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
+    """The footer has 511 bytes, as Virtual PC wrote it before 2004.
+
+    Checks: the length of the footer.
+    Matters: the specification asks readers to cope; 7-Zip, libvhdi and VirtualBox do not.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if len(footer.raw) == layout.SHORT_FOOTER_SIZE and not footer.features & 2:
+        yield Fault(
+            "the footer is of the old kind, one byte shorter",
+            Span(footer.offset, len(footer.raw), footer.where),
+            expected="512 bytes",
+            found="511 bytes",
+        )
+
+
+@rule("VHD130", "footer-copy-missing", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+def footer_copy_missing(copies: Image) -> Iterator[Fault]:
+    """A dynamic disk does not begin with a copy of its footer.
+
+    Checks: the first 512 bytes of a dynamic or differencing disk.
+    Matters: qemu, oslo.utils, XenServer and 7-Zip recognise a dynamic disk by this copy, and refuse the image.
+    Fix: put the footer there: `cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`
+    """
+    footer = copies.footer
+    if footer is not None and footer.is_sparse and copies.copy is None:
+        yield Fault(
+            "the copy of the footer at the start of the file is missing",
+            Span(0, min(SECTOR, copies.size), "footer_copy"),
+            expected="conectix",
+            found="something else",
+        )
+
+
+@rule("VHD131", "footer-copies-differ", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+def footer_copies_differ(copies: Image) -> Iterator[Fault]:
+    """The footer and its copy disagree.
+
+    Checks: every field of the footer at the end against the copy at the start of a dynamic or differencing disk.
+    Matters: readers differ in which one they believe, so the same image has two sizes, types or identities. XenServer,
+        DiscUtils and 7-Zip refuse it; AWS says "Footers not identical".
+    Fix: find out which one is right, and rebuild from it. From the footer at the end:
+        `cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`; from the copy: `{rebuild}`
+    """
+    footer, copy = copies.footer, copies.copy
+    if footer is None or copy is None or footer is copy or not footer.is_sparse:
+        return
+    length = min(len(footer.raw), len(copy.raw))
+    if footer.raw[:length] == copy.raw[:length]:
+        return
+    fields = [name for name in layout.fields(layout.FOOTER) if getattr(footer, name) != getattr(copy, name)]
+    if length < layout.FOOTER_SIZE and footer.reserved == copy.reserved[: len(footer.reserved)]:
+        fields.remove("reserved")
+    # blktap 0.1 and 1.1 hid an image in one footer only, and libvhd makes an exception for it.
+    if footer.is_tap and footer.creator_version in (0x00000001, 0x00010001) and set(fields) <= {"hidden", "checksum"}:
+        return
+    telling = [name for name in fields if name != "checksum"] or fields
+    yield Fault(
+        f"the footer and its copy differ in {', '.join(fields)}: {READS_COPY}; {READS_TAIL}",
+        footer.span(telling[0]),
+        expected=f"{telling[0]} {_shown(getattr(copy, telling[0]))}, as in the copy",
+        found=_shown(getattr(footer, telling[0])),
+        related=tuple(copy.span(name) for name in telling),
+    )
+
+
+def _shown(value: bytes | int) -> str:
+    return value[:16].hex(" ") if isinstance(value, bytes) else f"{value} (0x{value:x})"
+
+
+@rule(
+    "VHD132",
+    "original-size-differs",
+    severity=WARNING,
+    code=Code.VIRTUAL_SIZE,
+    spec="Hard Disk Footer Format: Original Size",
+)
+def original_size_differs(footer: Footer) -> Iterator[Fault]:
+    """The original size is not the current size.
+
+    Checks: the two size fields of the footer.
+    Matters: after a resize that is as it should be. But libvhdi, and oslo.utils in Glance and Nova, take the original
+        size for the disk's: they show too small a disk, or read past the end of a shrunk one.
+    Fix: rebuild the image, which sets both: `{rebuild}`
+    """
+    if footer.original_size != footer.current_size:
+        yield Fault(
+            "the original size is not the current size, and libvhdi and oslo.utils (Glance, Nova) go by the original",
+            footer.span("original_size"),
+            expected=exact(footer.current_size),
+            found=exact(footer.original_size),
+            related=(footer.span("current_size"),),
+        )

@@ -1,0 +1,271 @@
+"""VHD7xx: what the target accepts, over and above the format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck import names
+from vhdcheck.codes import Code
+from vhdcheck.model import DIFFERENCING, FIXED, Footer, Image, Span
+from vhdcheck.rules import ERROR, NOTE, REBUILD, SHRINK, TO_FIXED, WARNING, Fault, rule
+from vhdcheck.rules.geometry import chs_size_down, chs_size_up
+from vhdcheck.units import SECTOR, exact, grouped, human, round_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdcheck.targets import Target
+
+CYLINDER = 16 * 255 * SECTOR
+"""The largest cylinder, in bytes: what rounding to a geometry can add."""
+
+
+def _is_near(size: int, limit: int) -> bool:
+    """Say whether a size is within one cylinder or 1 % of a limit, on either side."""
+    return abs(size - limit) <= max(CYLINDER, limit // 100)
+
+
+def _largest(limit: int) -> str:
+    """Name the largest disk that passes, also with the geometry that XenServer wants."""
+    return (
+        f"the largest disk that passes is {grouped(limit)} bytes; the largest whose geometry is exact, which qemu-img"
+        f" makes without rounding up, is {grouped(chs_size_down(limit))} bytes"
+    )
+
+
+@rule("VHD701", "virtual-size-over-limit", severity=ERROR, code=Code.VIRTUAL_SIZE, spec="the target")
+def virtual_size_over_limit(footer: Footer, target: Target) -> Iterator[Fault]:
+    """The disk is larger than the target accepts.
+
+    Checks: the current size against the target's limit, 40 GiB where nothing else is said.
+    Matters: the import fails. It is the disk's size that counts, not the space in use. qemu-img rounds sizes up to what
+        a geometry spans: 40G becomes 42 951 106 560 bytes, 1 433 600 too many.
+    Fix: shrink the file systems and partitions inside the guest, then the disk: convert to raw, `qemu-img resize
+        --shrink`, and convert back.
+    """
+    limit = target.max_virtual_size
+    if limit is None or footer.current_size <= limit:
+        return
+    over = footer.current_size - limit
+    near = _is_near(footer.current_size, limit)
+    down = chs_size_down(limit)
+    why = ""
+    if near and footer.current_size == chs_size_up(limit):
+        why = "; qemu-img rounded it up to what a geometry spans"
+    yield Fault(
+        f"the disk is {exact(over)} larger than the limit{why}",
+        footer.span("current_size"),
+        expected=f"at most {exact(limit)}",
+        found=exact(footer.current_size),
+        fix=f"{_largest(limit)}. Once the guest's partitions end before that: `{SHRINK.replace('{size}', str(down))}`"
+        if near
+        else "",
+    )
+
+
+@rule("VHD702", "physical-size-over-limit", severity=ERROR, code=Code.PHYSICAL_SIZE, spec="the target")
+def physical_size_over_limit(size: int, target: Target) -> Iterator[Fault]:
+    """The file is longer than the target accepts.
+
+    Checks: the length of the file against the target's limit, 40 GiB where nothing else is said.
+    Matters: the import fails. A fixed disk's file is 512 bytes longer than the disk, and bitmaps add 0.02 % to a
+        dynamic one's, so a full disk of exactly the limit's size does not pass.
+    Fix: zero the free space inside the guest and rebuild the image as a dynamic one, which leaves out zeros:
+        `{rebuild}`
+    """
+    limit = target.max_physical_size
+    if limit is None or size <= limit:
+        return
+    fix = ""
+    if _is_near(size, limit):
+        down = chs_size_down(limit - SECTOR)
+        fix = (
+            f"the largest fixed disk that passes is {grouped(limit - SECTOR)} bytes ({grouped(down)} with an exact"
+            f" geometry), because its file is 512 bytes longer. A dynamic image leaves out zeros: `{REBUILD}`"
+        )
+    yield Fault(
+        f"the file is {exact(size - limit)} longer than the limit",
+        Span(limit, size - limit, "file"),
+        expected=f"at most {exact(limit)}",
+        found=exact(size),
+        fix=fix,
+    )
+
+
+@rule("VHD703", "near-limit", severity=NOTE, code=Code.VIRTUAL_SIZE, spec="the target")
+def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
+    """The disk or the file is just below the limit.
+
+    Checks: sizes within 1 % or one cylinder below the target's limits, read as binary units (40GB is 40 GiB).
+    Matters: converting the image once more can push it over: qemu-img rounds 40G up to 42 951 106 560 bytes, and the
+        file of a fixed disk of 40 GiB is 512 bytes over.
+    Fix: make the disk smaller if it will be converted again.
+    """
+    limit = target.max_virtual_size
+    if limit is not None and footer.current_size <= limit and _is_near(footer.current_size, limit):
+        up = chs_size_up(footer.current_size)
+        over = f"; qemu-img would round it up to {grouped(up)} bytes, over the limit" if up > limit else ""
+        yield Fault(
+            f"the disk is {human(limit - footer.current_size)} below the limit{over}"
+            if footer.current_size < limit
+            else f"the disk is exactly as large as the limit{over}",
+            footer.span("current_size"),
+            expected=f"at most {exact(limit)}",
+            found=exact(footer.current_size),
+            fix=f"leave it as it is; when it is made anew: {_largest(limit)}" if over else "",
+        )
+    limit = target.max_physical_size
+    if limit is not None and image.size <= limit and _is_near(image.size, limit):
+        yield Fault(
+            f"the file is {human(limit - image.size)} below the limit",
+            Span(0, image.size, "file"),
+            expected=f"at most {exact(limit)}",
+            found=exact(image.size),
+        )
+
+
+@rule("VHD704", "full-size-over-limit", severity=NOTE, code=Code.PHYSICAL_SIZE, spec="the target")
+def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
+    """With every block in use the file would be longer than the target accepts.
+
+    Checks: metadata, all blocks with their bitmaps, and the footer, against the limit on the file.
+    Matters: the image passes today; once the guest has written everywhere it does not.
+    Fix: make the disk smaller, or keep free space zeroed and rebuild before each import: `{rebuild}`
+    """
+    limit, header = target.max_physical_size, image.header
+    if limit is None or header is None or image.footer is None or image.table is None or image.size > limit:
+        return
+    virtual_limit = target.max_virtual_size
+    if virtual_limit is not None and image.footer.current_size > virtual_limit:
+        return
+    full = max(span.end for span in image.metadata) + image.blocks_needed * header.slot_length + SECTOR
+    if full > limit:
+        yield Fault(
+            "the file would be over the limit with every block in use",
+            Span(0, image.size, "file"),
+            expected=f"at most {exact(limit)}",
+            found=f"{exact(full)} when full, {exact(image.size)} now",
+        )
+
+
+@rule("VHD705", "another-size-over-limit", severity=WARNING, code=Code.VIRTUAL_SIZE, spec="oslo.utils; libvhdi; qemu")
+def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
+    """Another reader sees a disk that is over the limit.
+
+    Checks: original size, size by geometry, and the sizes in the footer's copy, where the current size passes.
+    Matters: Glance and Nova (oslo.utils) and libvhdi take the original size, qemu the copy's or the geometry's; each of
+        them would refuse the disk, or bill it.
+    Fix: rebuild the image, so that all sizes are the same: `{rebuild}`
+    """
+    limit = target.max_virtual_size
+    if limit is None or footer.current_size > limit:
+        return
+    sizes = [(footer.original_size, footer.span("original_size"), "oslo.utils (Glance, Nova) and libvhdi")]
+    if footer.creator_application in names.CHS_ALWAYS and footer.geometry_size > limit:
+        sizes.append((footer.geometry_size, footer.span("cylinders"), "qemu"))
+    if (copy := image.copy) is not None and copy is not footer and footer.is_sparse:
+        sizes.append((copy.current_size, copy.span("current_size"), "qemu 10 and every reader of the copy"))
+    for size, span, who in sizes:
+        if size > limit:
+            yield Fault(f"{who} would see a disk over the limit", span, f"at most {exact(limit)}", exact(size))
+
+
+@rule("VHD710", "disk-type-not-accepted", severity=ERROR, spec="the target")
+def disk_type_not_accepted(footer: Footer, target: Target) -> Iterator[Fault]:
+    """The target does not take disks of this type.
+
+    Checks: fixed, dynamic or differencing against the target's list (a differencing disk has VHD501 of its own).
+    Matters: the import fails. Azure takes fixed disks only.
+    Fix: convert it: `qemu-img convert -f vpc -O vpc -o subformat=fixed {in} {out}`
+    """
+    kind = names.DISK_TYPES.get(footer.disk_type, "")
+    if kind in ("fixed", "dynamic") and kind not in target.disk_types:
+        size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
+        fix = f"convert it: `{TO_FIXED.replace('{size}', str(size))}`" if target.disk_types == ("fixed",) else ""
+        yield Fault(
+            f"{target.name} takes {' and '.join(target.disk_types)} disks only",
+            footer.span("disk_type"),
+            expected=" or ".join(f"{FIXED if name == 'fixed' else 3} ({name})" for name in target.disk_types),
+            found=f"{footer.disk_type} ({kind})",
+            fix=fix,
+        )
+
+
+@rule("VHD711", "virtual-size-multiple", severity=ERROR, spec="the target")
+def virtual_size_multiple(footer: Footer, target: Target) -> Iterator[Fault]:
+    """The disk's size is not a multiple of what the target asks.
+
+    Checks: the current size; Azure asks for whole MiB.
+    Matters: the import fails; Azure says "unsupported virtual size" or that the cookie is wrong.
+    Fix: resize the disk to the size in the finding, by way of raw: convert, `qemu-img resize`, convert back.
+    """
+    multiple = target.virtual_size_multiple
+    if multiple > SECTOR and footer.current_size % multiple and footer.disk_type != DIFFERENCING:
+        up = round_up(footer.current_size, multiple)
+        yield Fault(
+            f"{target.name} takes whole multiples of {human(multiple)} only; resize the disk to {up} bytes",
+            footer.span("current_size"),
+            expected=f"{grouped(up)} bytes ({human(up)})",
+            found=f"{grouped(footer.current_size)} bytes: {grouped(footer.current_size % multiple)} over",
+            fix=f"resize it: `{TO_FIXED.replace('{size}', str(up))}`",
+        )
+
+
+@rule("VHD712", "file-is-not-virtual-plus-512", severity=ERROR, spec="the target")
+def file_is_not_virtual_plus_512(image: Image, target: Target) -> Iterator[Fault]:
+    """The file is not exactly 512 bytes longer than the disk.
+
+    Checks: for targets that ask it (Azure), the length of a fixed disk's file.
+    Matters: the import fails; Azure says that the footer's cookie is wrong.
+    Fix: rebuild the image in the right length, as the finding says.
+    """
+    footer = image.footer
+    if footer is None or not target.file_is_virtual_plus_footer or footer.disk_type != FIXED:
+        return
+    if image.size != footer.current_size + SECTOR:
+        size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
+        yield Fault(
+            f"{target.name} takes files that are exactly 512 bytes longer than the disk",
+            Span(0, image.size, "file"),
+            expected=f"{grouped(footer.current_size + SECTOR)} bytes",
+            found=f"{grouped(image.size)} bytes",
+            fix=f"rebuild it: `{TO_FIXED.replace('{size}', str(size))}`",
+        )
+
+
+@rule("VHD713", "virtual-size-under-minimum", severity=ERROR, spec="the target")
+def virtual_size_under_minimum(footer: Footer, target: Target) -> Iterator[Fault]:
+    """The disk is smaller than the target accepts.
+
+    Checks: the current size against the target's minimum.
+    Matters: the import fails.
+    Fix: enlarge the disk, by way of raw: convert, `qemu-img resize`, convert back.
+    """
+    least = target.min_virtual_size
+    if least is not None and 0 < footer.current_size < least:
+        yield Fault(
+            f"{target.name} takes disks of at least {human(least)}",
+            footer.span("current_size"),
+            expected=f"at least {exact(least)}",
+            found=exact(footer.current_size),
+        )
+
+
+@rule("VHD714", "creator-not-resizable", severity=NOTE, spec="the target")
+def creator_not_resizable(footer: Footer, target: Target) -> Iterator[Fault]:
+    """The target imports images of this creator, and cannot resize them.
+
+    Checks: the creator application against the target's list.
+    Matters: servers of a larger flavour fail to build from the image (reported for Rackspace and images by qemu-img).
+    Fix: convert it to a fixed disk with qemu-img, then to a dynamic one with vhd-util, on a machine with XenServer's
+        tools (Rackspace's how-to of 2020). It can be imported as it is.
+    """
+    tag = footer.creator_application.decode("latin-1").rstrip("\0 ")
+    if tag in target.unresizable_creators:
+        creator = names.CREATORS.get(footer.creator_application, tag)
+        yield Fault(
+            f"{target.name} cannot resize images by {creator}",
+            footer.span("creator_application"),
+            expected="tap",
+            found=tag,
+        )

@@ -1,0 +1,266 @@
+"""VHD3xx: the block allocation table, and where blocks and metadata lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck.codes import Code
+from vhdcheck.model import Image, Span
+from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.units import SECTOR, count, exact, round_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdcheck.bat import Hits, Table
+    from vhdcheck.bitmaps import Blocks
+    from vhdcheck.model import DynamicHeader
+
+
+def _header(image: Image) -> DynamicHeader:
+    assert image.header is not None  # noqa: S101 (a table is read by a header's word)
+    return image.header
+
+
+def _entry(image: Image, block: int) -> Span:
+    return Span(_header(image).table_offset + 4 * block, 4, f"table[{block}]")
+
+
+def examples(hits: Hits | Blocks) -> str:
+    """Write the first few blocks of a defect: `block 3 at 0x400, block 9 at 0x200a00, ... (12 in all)`."""
+    named = ", ".join(f"block {block} at 0x{sector * SECTOR:x}" for block, sector in hits.examples)
+    return named + (f", ... ({hits.count} in all)" if hits.count > len(hits.examples) else "")
+
+
+def _fault(image: Image, hits: Hits, message: str, expected: str, fix: str = "") -> Fault:
+    """Report a defect of several entries at once, at the first of them."""
+    return Fault(
+        message,
+        _entry(image, hits.examples[0][0]),
+        expected=expected,
+        found=examples(hits),
+        fix=fix,
+        related=tuple(_entry(image, block) for block, _ in hits.examples[1:]),
+    )
+
+
+@rule("VHD301", "metadata-overlap", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+def metadata_overlap(image: Image) -> Iterator[Fault]:
+    """Two structures of the image share bytes.
+
+    Checks: the footer, its copy, the dynamic header, the table, the batmap and the parent locators are disjoint.
+    Matters: writing one destroys the other; what one of them says is not what was meant.
+    Fix: ask for the image again; its maker is at fault.
+    """
+    regions = list(image.metadata)
+    if image.footer is not None and image.footer is not image.copy:
+        regions.append(Span(image.footer.offset, len(image.footer.raw), "footer"))
+    regions.sort(key=lambda span: span.offset)
+    furthest = None
+    for region in regions:
+        if furthest is not None and region.offset < furthest.end:
+            yield Fault(
+                f"the {region.field} begins inside the {furthest.field}",
+                region,
+                expected=f"from 0x{furthest.end:x} on",
+                found=f"0x{region.offset:x}",
+                related=(furthest,),
+            )
+        if furthest is None or region.end > furthest.end:
+            furthest = region
+
+
+@rule("VHD302", "block-in-metadata", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
+    """A block lies over the image's own structures.
+
+    Checks: no block shares bytes with the footer's copy, the header, the table, the batmap or a parent locator.
+    Matters: the guest reads metadata as its data, and a write to the block destroys the image. qemu, libvhdi and
+        dissect read on without a word. A zeroed sector of the table looks like this.
+    Fix: ask for the image again; these blocks' true places are not known.
+    """
+    if table.in_metadata.count:
+        many = count(table.in_metadata.count, "block")
+        where = " and the ".join(table.hit_regions)
+        floor = max(span.end for span in image.metadata)
+        yield _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
+
+
+@rule("VHD303", "block-past-end", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
+    """A block lies behind the end of the file.
+
+    Checks: every block, bitmap and data, ends inside the file. Sums do not wrap at 32 bits, as vhd-util's do.
+    Matters: the data is not there: the file is truncated or the table damaged.
+    Fix: transfer the image again and compare checksums of the whole file; if it is like that at its origin, the missing
+        blocks are lost.
+    """
+    hits = table.past_end
+    if not hits.count or _short_last_block(table, image):
+        return
+    missing = table.claimed_end - image.footer_offset
+    yield _fault(
+        image,
+        hits,
+        f"{count(hits.count, 'block')} behind the end of the file, the last by {exact(missing)}",
+        f"a file of at least {table.claimed_end + SECTOR} bytes",
+    )
+
+
+@rule("VHD304", "block-over-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+def block_over_footer(table: Table, image: Image) -> Iterator[Fault]:
+    """A block lies over the footer.
+
+    Checks: every block ends where the footer begins, or before.
+    Matters: the guest reads the footer as its data, and a write to the block destroys the footer. qemu compares with
+        the end of the file only.
+    Fix: ask for the image again: 512 bytes or more of this block are lost.
+    """
+    if table.over_footer.count and not _short_last_block(table, image):
+        yield _fault(
+            image,
+            table.over_footer,
+            f"{count(table.over_footer.count, 'block')} over the footer",
+            f"at most 0x{image.footer_offset - _header(image).slot_length:x}",
+        )
+
+
+def _short_last_block(table: Table, image: Image) -> int:
+    """Say by how many bytes the disk's last block is cut, if that is all that is wrong and only padding is missing."""
+    if table.past_end.count + table.over_footer.count != 1 or image.footer is None:
+        return 0
+    ((block, sector),) = (table.past_end.examples or table.over_footer.examples)[:1]
+    header = _header(image)
+    if block != image.blocks_needed - 1 or block != table.last_block:
+        return 0
+    on_disk = round_up(image.footer.current_size - block * header.block_size, SECTOR)
+    end = sector * SECTOR + header.bitmap_length + on_disk
+    return max(0, table.claimed_end - image.footer_offset) if end <= image.footer_offset else 0
+
+
+@rule("VHD305", "last-block-short", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
+    """The last block is cut off behind the end of the disk.
+
+    Checks: the disk's last block is stored whole, also where the disk ends in the middle of it.
+    Matters: nothing of the guest's is lost, but qemu and 7-Zip refuse the image; XenServer, libvhdi and dissect read
+        it.
+    Fix: put the missing zeros before the footer:
+        `head -c -512 {in} > {out} && truncate -s +BYTES {out} && tail -c 512 {in} >> {out}`
+    """
+    if missing := _short_last_block(table, image):
+        hits = table.past_end if table.past_end.count else table.over_footer
+        fix = f"`head -c -512 {{in}} > {{out}} && truncate -s +{missing} {{out}} && tail -c 512 {{in}} >> {{out}}`"
+        message = f"the last block is cut off by {exact(missing)}, all of it behind the end of the disk"
+        yield _fault(image, hits, message, f"a footer at 0x{table.claimed_end:x}", f"put the missing zeros back: {fix}")
+
+
+@rule("VHD306", "duplicate-block", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
+    """Two blocks have the same place.
+
+    Checks: no two entries of the table are equal, whatever their order.
+    Matters: one of the two shows the other's data, and a write to one changes both. qemu, 7-Zip, libvhdi and dissect
+        read on without a word.
+    Fix: ask for the image again; which of the blocks the data belongs to is not known.
+    """
+    if table.duplicate.count:
+        message = f"{count(table.duplicate.count, 'block')} at the same place as another"
+        yield _fault(image, table.duplicate, message, "a place of its own for each block")
+
+
+@rule(
+    "VHD307", "overlapping-blocks", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks"
+)
+def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
+    """A block begins inside another one.
+
+    Checks: blocks, bitmap and data, are disjoint, whatever their order.
+    Matters: a write to one damages the other. Writers that forget the bitmap (blocks every 4096 sectors instead of
+        4097) make every block overlap the next.
+    Fix: ask for the image again, made by another program.
+    """
+    if table.overlapping.count:
+        message = f"{count(table.overlapping.count, 'block')} inside another block"
+        length = _header(image).slot_length // SECTOR
+        yield _fault(image, table.overlapping, message, f"{length} sectors for each block: bitmap and data")
+
+
+@rule("VHD308", "entry-beyond-disk", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
+    """The table has blocks behind the end of the disk.
+
+    Checks: entries from the current size divided by the block size on are unused.
+    Matters: they take space that no guest sees, and may be what is left of a shrunk disk's data.
+    Fix: rebuild the image, which drops them: `{rebuild}`
+    """
+    if table.beyond_disk.count:
+        message = f"{count(table.beyond_disk.count, 'block')} behind the end of the disk"
+        yield _fault(image, table.beyond_disk, message, f"unused entries from {image.blocks_needed} on")
+
+
+@rule("VHD309", "table-padding", severity=NOTE, spec="Block Allocation Table and Data Blocks; DiscUtils")
+def table_padding(table: Table, image: Image) -> Iterator[Fault]:
+    """The rest of the table's last sector holds something.
+
+    Checks: what follows the last entry in its sector is all zeros or all ones.
+    Matters: nobody reads it; it may be leaked memory, or entries that a wrong count of entries leaves out.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    padding = table.padding
+    if padding.strip(b"\0") and padding.strip(b"\xff"):
+        header = _header(image)
+        yield Fault(
+            "the rest of the table's last sector is neither zeros nor ones",
+            Span(header.table_offset + 4 * table.entries, len(padding), "table.padding"),
+            expected="zeros or ones",
+            found=padding[:16].hex(" "),
+        )
+
+
+@rule("VHD310", "metadata-behind-blocks", severity=WARNING, spec="vhd-util check; ocaml-vhd")
+def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
+    """A structure of the image lies behind its blocks.
+
+    Checks: header, table, batmap and parent locators come before the first block.
+    Matters: the specification allows it; XenServer refuses the image ("clobbers headers"), and importers that read a
+        stream need the table before the blocks.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    table = image.table
+    if table is None or not table.data_end:
+        return
+    late = [span for span in image.metadata if span.offset >= table.data_start and span.offset < image.footer_offset]
+    if late and not table.in_metadata.count:
+        yield Fault(
+            f"the {late[-1].field} lies behind the first block",
+            late[-1],
+            expected=f"before 0x{table.data_start:x}",
+            found=f"0x{late[-1].offset:x}",
+        )
+
+
+@rule("VHD311", "no-blocks", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+def no_blocks(table: Table, image: Image) -> Iterator[Fault]:
+    """The image holds no data: no block is in use.
+
+    Checks: the table has a used entry.
+    Matters: it is an empty disk. If it should hold a system, its conversion or export failed without a word.
+    Fix: if that was not meant, convert or export the disk again and compare the file's size.
+    """
+    if not table.used:
+        yield Fault(
+            "the disk is empty: no block is in use", Span(_header(image).table_offset, 4 * table.entries, "table")
+        )
+
+
+@rule("VHD312", "first-block-unused", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+def first_block_unused(table: Table, image: Image) -> Iterator[Fault]:
+    """The disk's first block is not in use: it has no boot sector and no partition table.
+
+    Checks: entry 0 of the table.
+    Matters: no machine boots from it.
+    Fix: if it should boot, convert or export the disk again.
+    """
+    if table.used and not table.first_block_used:
+        yield Fault("the first block, where a boot sector would be, is not in use", _entry(image, 0))

@@ -1,0 +1,184 @@
+"""Drivers: each answers a plan's spans from a file, a buffer, or an open file object.
+
+All of them read by absolute offset, and answer with as many bytes as were asked for or raise SourceError.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+
+from vhdcheck.errors import SourceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vhdcheck.model import Span
+
+PREFETCH: Final = 8
+"""From so many spans on the kernel is told first, so that it reads them in parallel (cold: five times faster)."""
+
+Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+
+
+class Source(Protocol):
+    """What a driver offers."""
+
+    name: str
+    size: int
+    """Length in bytes, learned once."""
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes."""
+
+    def verify(self) -> None:
+        """Raise SourceError if the image changed since it was opened."""
+
+
+@contextmanager
+def opened(source: Readable, name: str | None = None) -> Iterator[Source]:
+    """Open whatever the caller has; close what was opened here, and only that.
+
+    Raises:
+        SourceError: it cannot be opened, or is neither a regular file nor a block device.
+        UsageError: it is nothing that can be read.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        yield BufferSource(source, name or "<bytes>")
+    elif isinstance(source, (str, os.PathLike)):
+        file = FileSource(source, name)
+        try:
+            yield file
+        finally:
+            file.close()
+    elif hasattr(source, "read") and hasattr(source, "seek"):
+        yield ObjectSource(source, name)
+    else:
+        raise UsageError(f"neither a path, nor bytes, nor an open binary file: {type(source).__name__}")
+
+
+class FileSource:
+    """A file by its path, read by `pread` on one descriptor."""
+
+    def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        """Open a regular file or a block device; never wait for a FIFO's writer."""
+        self.name = name or os.fsdecode(path)
+        try:
+            flags = (
+                os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+            )
+            self._descriptor = os.open(path, flags)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name}: {_reason(error)}") from error
+        try:
+            self._identity = self._look()
+        except BaseException:
+            self.close()
+            raise
+        self.size = self._identity[0]
+
+    def _look(self) -> tuple[int, int]:
+        """Return length and time of change."""
+        state = os.fstat(self._descriptor)
+        if stat.S_ISREG(state.st_mode):
+            return state.st_size, state.st_mtime_ns
+        if stat.S_ISBLK(state.st_mode):
+            return os.lseek(self._descriptor, 0, os.SEEK_END), 0
+        kind = "a directory" if stat.S_ISDIR(state.st_mode) else "a device, a pipe or a socket"
+        raise SourceError(f"{self.name}: {kind}, not a regular file or block device")
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes, after telling the kernel about many of them."""
+        if len(spans) >= PREFETCH and hasattr(os, "posix_fadvise"):
+            for span in spans:
+                os.posix_fadvise(self._descriptor, span.offset, span.length, os.POSIX_FADV_WILLNEED)
+        return [self._read(span.offset, span.length) for span in spans]
+
+    def _read(self, offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(self._descriptor, length, offset)
+            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
+                data += more
+        except OSError as error:
+            raise SourceError(f"{self.name}: {_reason(error)} at 0x{offset:x}") from error
+        return _whole(self.name, data, offset, length)
+
+    def verify(self) -> None:
+        """Compare length and time of change with those at the beginning."""
+        if self._look() != self._identity:
+            raise SourceError(f"{self.name}: the file changed while it was checked")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class BufferSource:
+    """An image in memory."""
+
+    def __init__(self, buffer: bytes | bytearray | memoryview, name: str) -> None:
+        """Take a buffer; it is not copied as a whole."""
+        self.name = name
+        self._view = memoryview(buffer).cast("B")
+        self.size = len(self._view)
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes."""
+        return [bytes(self._view[span.offset : span.end]) for span in spans]
+
+    def verify(self) -> None:
+        """Do nothing: the caller holds the buffer."""
+
+
+class ObjectSource:
+    """An open binary file object that can seek; its position is put back."""
+
+    def __init__(self, file: BinaryIO, name: str | None = None) -> None:
+        """Learn the length."""
+        self._file = file
+        self.name = name or str(getattr(file, "name", "<file>"))
+        try:
+            self._position = file.tell()
+            self.size = file.seek(0, io.SEEK_END)
+            file.seek(self._position)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name}: {_reason(error)}") from error
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes."""
+        try:
+            return [self._read(span.offset, span.length) for span in spans]
+        except (OSError, ValueError) as error:
+            raise error if isinstance(error, SourceError) else SourceError(f"{self.name}: {_reason(error)}") from error
+
+    def _read(self, offset: int, length: int) -> bytes:
+        self._file.seek(offset)
+        data = self._file.read(length) or b""
+        if not isinstance(data, bytes):
+            raise UsageError(f"{self.name}: the file is open for text; open it in binary mode")
+        while len(data) < length and (more := self._file.read(length - len(data))):
+            data += more
+        return _whole(self.name, data, offset, length)
+
+    def verify(self) -> None:
+        """Compare the length with that at the beginning, and put the position back."""
+        try:
+            size = self._file.seek(0, io.SEEK_END)
+            self._file.seek(self._position)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{self.name}: {_reason(error)}") from error
+        if size != self.size:
+            raise SourceError(f"{self.name}: the file changed while it was checked")
+
+
+def _whole(name: str, data: bytes, offset: int, length: int) -> bytes:
+    if len(data) != length:
+        raise SourceError(f"{name}: the file became shorter while it was checked (0x{offset + len(data):x})")
+    return data
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

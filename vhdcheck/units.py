@@ -1,0 +1,83 @@
+"""Sizes and offsets as people write and read them: IEC units in, grouped digits out."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from vhdcheck.errors import UsageError
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+SECTOR: Final = 512
+"""Bytes in a sector. The format knows no other (Windows reports such disks as 512e)."""
+
+_UNITS: Final = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1 << 40}
+_SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
+
+
+def parse_size(text: str | int) -> int:
+    """Read a size such as `160GiB`, `1.5 TiB`, `40G` or `42949672960`.
+
+    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img.
+
+    Args:
+        text: a number with an optional unit, or an integer count of bytes.
+
+    Returns:
+        The size in bytes.
+
+    Raises:
+        UsageError: it is not a size, or not a whole number of bytes.
+    """
+    if isinstance(text, int) and not isinstance(text, bool):
+        if text < 0:
+            raise UsageError(f"a size cannot be negative: {text}")
+        return text
+    match = _SIZE.fullmatch(text) if isinstance(text, str) and len(text) <= 64 else None  # noqa: PLR2004
+    if match is None:
+        raise UsageError(f"not a size: {text!r} (write 40GiB, 1.5TiB or a number of bytes)")
+    number, unit, _ = match.groups()
+    factor = _UNITS[unit.lower()]
+    whole, _, fraction = number.partition(".")
+    scaled, rest = divmod(int(whole + fraction) * factor, int("1" + "0" * len(fraction)))
+    if rest:
+        raise UsageError(f"not a whole number of bytes: {text!r}")
+    return scaled
+
+
+def grouped(number: int) -> str:
+    """Write a number with its digits in groups of three: `42 949 672 960`."""
+    return f"{number:,}".replace(",", " ")
+
+
+def human(size: int) -> str:
+    """Write a size in the largest unit it fills, to three digits: `1.5 MiB`, `40 GiB`, `512 bytes`."""
+    for unit, factor in (("TiB", 1 << 40), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if abs(size) >= factor:
+            return f"{size / factor:.4g} {unit}"
+    return "1 byte" if size == 1 else f"{size} bytes"
+
+
+def exact(size: int) -> str:
+    """Write a size for people and machines: `1.5 MiB (1 572 864 bytes)`."""
+    return human(size) if abs(size) < KIB else f"{human(size)} ({grouped(size)} bytes)"
+
+
+def limit_words(size: int) -> str:
+    """Write a limit as the task API does: `40GB` for 40 GiB, `160GB`; `512MB`, or bytes, where it is not whole."""
+    for unit, factor in (("GB", GIB), ("MB", MIB), ("KB", KIB)):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}-byte"
+
+
+def count(number: int, noun: str) -> str:
+    """Write a count with its noun: `1 block`, `2 blocks`."""
+    return f"{grouped(number)} {noun}" if number == 1 else f"{grouped(number)} {noun}s"
+
+
+def round_up(number: int, multiple: int) -> int:
+    """Round up to a multiple."""
+    return -(-number // multiple) * multiple
