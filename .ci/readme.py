@@ -54,7 +54,21 @@ def usage() -> str:
     return f"```text\n{done.stdout.strip()}\n```\n"
 
 
-PARTS = {"rules": rules, "help": usage, "codes": codes}
+def run(image: str) -> str:
+    """What the command prints about an image of `fixtures/`."""
+    command = [sys.executable, "-m", "vhdcheck", image]
+    env = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, check=False, stdout=subprocess.PIPE, encoding="utf-8")
+    return f"```console\n$ python -m vhdcheck {image}\n{done.stdout.strip()}\n```\n"
+
+
+PARTS = {
+    "rules": rules,
+    "help": usage,
+    "codes": codes,
+    "refused": lambda: run("fixtures/qemu/dynamic-40g.vhd"),
+    "accepted": lambda: run("fixtures/dynamic-clean.vhd"),
+}
 
 
 def main(arguments: list[str]) -> int:

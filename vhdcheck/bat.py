@@ -90,6 +90,12 @@ class Table:
     padding: bytes = b""
     """What stands between the last entry and the end of its sector."""
 
+    @property
+    def is_sane(self) -> bool:
+        """Whether every used entry leads to a place of its own in the file's data area."""
+        faults = (self.past_end, self.over_footer, self.in_metadata, self.duplicate, self.overlapping)
+        return not any(hits.count for hits in faults)
+
 
 def decode(raw: Sequence[bytes], entries: int) -> tuple[Entries, bytes]:
     """Decode a table from the pieces that it was read in, each a whole number of entries.
@@ -145,23 +151,18 @@ def analyse(table: Entries, bounds: Bounds) -> Table:
     )
 
 
-def used_in_file(table: Entries, bounds: Bounds) -> tuple[NDArray[np.int64], Entries]:
-    """Return (blocks, first sectors) of the blocks that lie in the file, by place in the file."""
-    inside = np.flatnonzero((table != UNUSED) & (table <= (bounds.footer - bounds.slot) // SECTOR))
-    starts = table[inside]
-    order = np.argsort(starts, kind="stable")
-    return inside[order], starts[order]
-
-
-def marked(bits: bytes, entries: int) -> NDArray[np.int64]:
-    """Return the numbers of the set bits among the first `entries`, most significant bit first."""
-    return np.flatnonzero(np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=min(entries, 8 * len(bits))))
+def by_place(table: Entries) -> NDArray[np.uint64]:
+    """Return the used entries in the order of the file, each as its first sector times 2**32 plus its block."""
+    keys = np.flatnonzero(table != UNUSED).astype(np.uint64)
+    keys |= table[table != UNUSED].astype(np.uint64) << np.uint64(32)
+    keys.sort()
+    return keys
 
 
 def marked_unused(bits: bytes, table: Entries) -> Hits:
-    """Find the entries that a batmap calls full and that are not used."""
-    set_bits = marked(bits, len(table))
-    wrong = set_bits[table[set_bits] == UNUSED]
+    """Find the entries that a batmap calls full (most significant bit first) and that are not used."""
+    unpacked = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=min(len(table), 8 * len(bits)))
+    wrong = np.flatnonzero(unpacked.view(np.bool_) & (table[: len(unpacked)] == UNUSED))
     return Hits(len(wrong), tuple((int(block), UNUSED) for block in wrong[:EXAMPLES]))
 
 

@@ -40,19 +40,19 @@ class Bitmaps:
 class Tally:
     """Sorts bitmaps by kind, one at a time."""
 
-    def __init__(self, sectors: int, last_block: int, last_sectors: int, full_by_batmap: set[int]) -> None:
+    def __init__(self, sectors: int, last_block: int, last_sectors: int, batmap: bytes) -> None:
         """Prepare for an image.
 
         Args:
             sectors: in a block.
             last_block: index of the virtual disk's last block.
             last_sectors: how many of that block's sectors belong to the disk.
-            full_by_batmap: blocks that the batmap calls full.
+            batmap: XenServer's map of full blocks; empty where there is none.
         """
         self.result = Bitmaps()
         self._sectors = sectors
         self._last = last_block, max(1, min(last_sectors, sectors))
-        self._full_by_batmap = full_by_batmap
+        self._batmap = batmap
         self._ones = b"\xff" * (sectors // 8)
 
     def add(self, block: int, sector: int, bitmap: bytes) -> None:
@@ -64,11 +64,16 @@ class Tally:
         else:
             kind = result.partial if any(bitmap[: -(-self._sectors // 8)]) else result.empty
             kind.add(block, sector)
-            if block in self._full_by_batmap:
+            if self._is_called_full(block):
                 result.contradicted.add(block, sector)
         padding = bitmap[-(-self._sectors // 8) :]
         if padding.strip(b"\0") and padding.strip(b"\xff"):
             result.padding.add(block, sector)
+
+    def _is_called_full(self, block: int) -> bool:
+        """Say whether the batmap has the block's bit set."""
+        byte = self._batmap[block // 8 : block // 8 + 1]
+        return bool(byte) and bool(byte[0] & 0x80 >> block % 8)
 
     def _is_full(self, block: int, bitmap: bytes) -> bool:
         """Say whether every sector that belongs to the disk is marked."""

@@ -51,7 +51,6 @@ _MARKS: Final = (
         "a Git LFS pointer",
         "fetch the file that it stands for: `git lfs pull`",
     ),
-    (0, b"CD001", "a CD image", "a CD image is not a disk image: import it as an ISO"),
     (512, b"EFI PART", "a raw disk with GPT", _convert("raw")),
 )
 _PAGE: Final = "it is a page that a server sent instead of the file: read it, then download again with its credentials"

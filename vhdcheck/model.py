@@ -302,6 +302,8 @@ class Image:
     locators: tuple[ParentLocator, ...] = ()
     """The used parent locators of a differencing disk, with their data."""
     batmap: Batmap | None = None
+    metadata: list[Span] = field(default_factory=list)
+    """Every metadata region but the footer at the end, by offset; complete when the table is known."""
     table: Table | None = None
     slack: Slack | None = None
     bitmaps: Bitmaps | None = None
@@ -320,26 +322,26 @@ class Image:
             return 0
         return self.header.blocks_needed(self.footer.current_size)
 
-    @property
-    def metadata(self) -> list[Span]:
-        """Every metadata region but the footer at the end, by offset."""
-        spans = []
-        if self.copy is not None:
-            spans.append(Span(0, SECTOR, "footer copy"))
-        if (header := self.header) is not None:
-            spans.append(Span(header.offset, layout.HEADER_SIZE, "dynamic header"))
-            if header.max_table_entries:
-                spans.append(Span(header.table_offset, header.table_length, "block allocation table"))
-            spans += (
-                Span(loc.data_offset, max(loc.space, 1), f"parent locator {loc.index}")
-                for loc in header.parent_locators
-                if any(loc.platform_code) and loc.data_offset
-            )
-        if (batmap := self.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
-            spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
-            if batmap.map_offset and batmap.size:
-                spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
-        return sorted(spans, key=lambda span: span.offset)
+
+def regions(image: Image) -> list[Span]:
+    """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
+    spans = []
+    if image.copy is not None:
+        spans.append(Span(0, SECTOR, "footer copy"))
+    if (header := image.header) is not None:
+        spans.append(Span(header.offset, layout.HEADER_SIZE, "dynamic header"))
+        if header.cookie == HEADER_COOKIE and header.max_table_entries:
+            spans.append(Span(header.table_offset, header.table_length, "block allocation table"))
+        spans += (
+            Span(locator.data_offset, max(locator.space, 1), f"parent locator {locator.index}")
+            for locator in image.locators
+            if locator.data_offset
+        )
+    if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
+        spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
+        if batmap.map_offset and batmap.size:
+            spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
+    return sorted(spans, key=lambda span: span.offset)
 
 
 def _values(structure: Any, raw: bytes) -> list[Any]:  # noqa: ANN401 (construct's own type)

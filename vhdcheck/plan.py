@@ -32,13 +32,14 @@ from vhdcheck.model import (
     Slack,
     Span,
     checksum,
+    regions,
 )
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from vhdcheck.bat import Bounds, Entries
+    from vhdcheck.bat import Entries
 
 END: Final = 4096
 """Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
@@ -137,6 +138,7 @@ def steps(image: Image, *, deep: bool = False) -> Generator[Wanted | Known, Sequ
     yield Known("copies", image)
     if footer.is_sparse:
         yield from _sparse_parts(reader, image, footer, deep=deep)
+        image.metadata = image.metadata or regions(image)
     yield Known("image", image)
 
 
@@ -229,6 +231,7 @@ def _pointed_at(
     yield Known("locators", image.locators)
     if len(batmap) >= BATMAP_HEADER_SIZE:
         yield from _read_batmap(reader, image, batmap, batmap_at)
+    image.metadata = regions(image)
     if entries:
         pieces = [table]
         for start in range(TABLE_PIECE, table_bytes, TABLE_PIECE):
@@ -290,8 +293,10 @@ def _judge_table(
     image.table = replace(bat.analyse(table, bounds), padding=padding, full_unused=full_unused)
     yield Known("table", image.table)
     yield from _read_slack(reader, image, inside)
-    if deep:
-        yield from _read_bitmaps(image, bounds, table, header)
+    if deep and image.table.is_sane:
+        yield from _read_bitmaps(image, table, header)
+    elif deep:
+        image.unexamined.append("the sector bitmaps: the block allocation table is damaged")
 
 
 def _read_slack(
@@ -314,24 +319,19 @@ def _sectors_of_last_block(image: Image, header: DynamicHeader) -> int:
 
 
 def _read_bitmaps(
-    image: Image,
-    bounds: Bounds,
-    table: Entries,
-    header: DynamicHeader,
+    image: Image, table: Entries, header: DynamicHeader
 ) -> Generator[Wanted | Known, Sequence[bytes], None]:
     """Read the sector bitmap of each used block, in file order, a bounded number at a time."""
     from vhdcheck import bat  # noqa: PLC0415
 
-    blocks, sectors = bat.used_in_file(table, bounds)
-    full = set(bat.marked(image.batmap.map, len(table)).tolist()) if image.batmap and image.batmap.map else set()
+    full = image.batmap.map if image.batmap is not None else b""
     tally = Tally(header.block_size // SECTOR, image.blocks_needed - 1, _sectors_of_last_block(image, header), full)
+    keys = bat.by_place(table)
     at_once = max(1, BITMAPS_AT_ONCE // header.bitmap_length)
-    for start in range(0, len(blocks), at_once):
-        batch = list(
-            zip(blocks[start : start + at_once].tolist(), sectors[start : start + at_once].tolist(), strict=True)
-        )
-        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, header.bitmap_length) for _, sector in batch))
-        for (block, sector), bitmap in zip(batch, bitmaps, strict=True):
+    for start in range(0, len(keys), at_once):
+        batch = [divmod(key, 1 << 32) for key in keys[start : start + at_once].tolist()]
+        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, header.bitmap_length) for sector, _ in batch))
+        for (sector, block), bitmap in zip(batch, bitmaps, strict=True):
             tally.add(block, sector, bitmap)
     image.bitmaps = tally.result
     yield Known("bitmaps", image.bitmaps)

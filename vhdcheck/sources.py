@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
@@ -99,8 +100,8 @@ class FileSource:
 
     def _read(self, offset: int, length: int) -> bytes:
         try:
-            data = os.pread(self._descriptor, length, offset)
-            while len(data) < length and (more := os.pread(self._descriptor, length - len(data), offset + len(data))):
+            data = _pread(self._descriptor, length, offset)
+            while len(data) < length and (more := _pread(self._descriptor, length - len(data), offset + len(data))):
                 data += more
         except OSError as error:
             raise SourceError(f"{self.name}: {_reason(error)} at 0x{offset:x}") from error
@@ -172,6 +173,16 @@ class ObjectSource:
             raise SourceError(f"{self.name}: {_reason(error)}") from error
         if size != self.size:
             raise SourceError(f"{self.name}: the file changed while it was checked")
+
+
+if sys.platform == "win32":
+
+    def _pread(descriptor: int, length: int, offset: int) -> bytes:
+        """Read at an offset, where the system has no call for it."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, length)
+else:
+    _pread = os.pread
 
 
 def _whole(name: str, data: bytes, offset: int, length: int) -> bytes:

@@ -172,10 +172,10 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
         target: what the destination accepts.
         now: the time, in Unix seconds.
     """
-    given = {part: value, "image": image, "target": target, "now": now}
+    given = {"image": image, "target": target, "now": now}
     for each in _BY_PART[part]:
         try:
-            for fault in each.examines(*[given[name] for name in each.parameters]):
+            for fault in each.examines(value, *map(given.__getitem__, each.parameters[1:])):
                 yield each.finding(fault, target)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
