@@ -63,7 +63,7 @@ class Table:
     data_start: int = 0
     """Offset of the first block in the file; 0 where there is none."""
     data_end: int = 0
-    """End of the last block that lies in the file, leaving out blocks in the metadata."""
+    """End of the last block that ends in the file, leaving out blocks in the metadata."""
     claimed_end: int = 0
     """End of the last block by the table's word, also where the file is shorter."""
     last_block: int = -1
@@ -82,9 +82,9 @@ class Table:
     beyond_disk: Hits = NONE
     """Used entries behind the last block of the virtual disk."""
     duplicate: Hits = NONE
-    """Blocks at the same place as another, leaving out those above."""
+    """Blocks at the same place as another, leaving out those past the end and in the metadata."""
     overlapping: Hits = NONE
-    """Blocks that begin inside another one, leaving out those above and duplicates."""
+    """Blocks that begin inside another one, leaving out the same, and duplicates."""
     full_unused: Hits = NONE
     """Unused entries that the batmap calls full."""
     padding: bytes = b""

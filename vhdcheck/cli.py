@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 import vhdcheck
 
@@ -23,9 +23,22 @@ sizes: 40GiB, 1.5TiB, 160GB (the same as 160GiB), or bytes. Colours: on a termin
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments; `*.vhd` may have put file names of a stranger among them."""
+        from vhdcheck.report.results import printable  # noqa: PLC0415
+
+        super().error(printable(message))
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Write out the text of --help and --version first, while a failure can still be told."""
+        sys.stdout.flush()
+        super().exit(status, message)
+
+
 def parser() -> argparse.ArgumentParser:
     """Declare the arguments."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="vhdcheck",
         description="Tell whether VHD images would be accepted, and if not, exactly why.",
         epilog=EPILOG,
@@ -63,35 +76,47 @@ def main(arguments: list[str] | None = None) -> int:
     """
     # numpy starts a thread pool for linear algebra, of which there is none here; without it, it loads 16 % faster.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if sys.stdout is None:  # Python's word for a descriptor that was closed when it started
+        print("vhdcheck: cannot write: standard output is closed", file=sys.stderr)
+        return 2
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    options = parser().parse_args(arguments)
     from vhdcheck.errors import SourceError, UsageError  # noqa: PLC0415 (not needed for --help)
 
     try:
-        status = _run(options)
-        sys.stdout.flush()
+        status = _run(parser().parse_args(arguments))
+        sys.stdout.flush()  # here, where a failure can still be told
     except (UsageError, SourceError) as error:
-        from vhdcheck.report.results import printable  # noqa: PLC0415
-
-        print(f"vhdcheck: {printable(str(error))}", file=sys.stderr)
+        _complain(str(error))
         return 2
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # the reader has seen enough
         return 2
     except OSError as error:
-        print(f"vhdcheck: cannot write: {error.strerror}", file=sys.stderr)
+        _complain(f"cannot write: {error.strerror or error}")
+        _discard_output()
         return 2
     except KeyboardInterrupt:
-        print("vhdcheck: interrupted", file=sys.stderr)
+        _complain("interrupted")
+        _discard_output()
         return 130
     return status
 
 
+def _complain(text: str) -> None:
+    from vhdcheck.report.results import printable  # noqa: PLC0415
+
+    print(f"vhdcheck: {printable(text)}", file=sys.stderr)
+
+
+def _discard_output() -> None:
+    """Drop what could not be written: Python would try again at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _run(options: argparse.Namespace) -> int:
-    if options.rules or options.explain:
+    if options.rules or options.explain is not None:
         from vhdcheck.report.explain import catalogue, explain  # noqa: PLC0415
 
         print(catalogue() if options.rules else explain(options.explain))
@@ -142,12 +167,11 @@ def _checked(options: argparse.Namespace, target: Target, walk: Walk, results: R
 def _write_text(
     options: argparse.Namespace, checked: Iterator[Report | Failure], results: Results, output: TextIO
 ) -> None:
-    from pathlib import Path  # noqa: PLC0415
-
+    from vhdcheck.inputs import is_folder  # noqa: PLC0415
     from vhdcheck.report.text import TextReport  # noqa: PLC0415
 
     colour = output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    single = len(options.paths) == 1 and not Path(options.paths[0]).is_dir()
+    single = len(options.paths) == 1 and not is_folder(options.paths[0])
     report = TextReport(colour=colour, brief=not single)
     for result in checked:
         for line in report.image(result):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from vhdcheck.formats import recognise
 from vhdcheck.model import FileEnds
 from vhdcheck.plan import END, is_footer
+from vhdcheck.units import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ class Walk:
     def images(self, paths: list[str]) -> Iterator[str]:
         """Yield the files to check, in order; a folder's by name."""
         for path in paths:
-            if Path(path).is_dir():
+            if is_folder(path):
                 yield from self._in_folder(path)
             else:
                 yield path
@@ -51,11 +52,16 @@ class Walk:
                     yield path
         if not found and before[0] == len(self.problems):
             skipped = self.skipped_texts - before[1]
-            only = f": {skipped} text files, VHDL source?" if skipped else ""
+            only = f": {count(skipped, 'text file')}, VHDL source?" if skipped else ""
             self.problems.append((folder, f"no {' or '.join(SUFFIXES)} images in this folder{only}"))
 
     def _unreadable(self, error: OSError) -> None:
         self.problems.append((str(error.filename), error.strerror or str(error)))
+
+
+def is_folder(path: str) -> bool:
+    """Say whether a path leads to a folder. One that cannot be looked at does not: opening it will tell why."""
+    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises where permission is denied or the name is too long)
 
 
 def is_text(path: str) -> bool:

@@ -309,6 +309,8 @@ class Image:
     bitmaps: Bitmaps | None = None
     unexamined: list[str] = field(default_factory=list)
     """Parts that exist by the footer's word and could not be examined, with the reason."""
+    unseen: list[str] = field(default_factory=list)
+    """Parts that the source could not deliver: a stream that had passed them before it was known where they are."""
 
     @property
     def footer_offset(self) -> int:

@@ -2,7 +2,8 @@
 
 `steps` is a generator. It yields
 
-* `Wanted(spans)`: send it the bytes of these spans, in order (each span lies inside the file, none overlap);
+* `Wanted(spans)`: send it the bytes of these spans, in order (each span lies inside the file, none overlap), or None
+  for one that is out of reach, as in a stream that has passed it;
 * `Known(part, value)`: a part of the image is complete and can be judged; send it nothing (`()`).
 
 Header-level work takes three rounds at the most: both ends of the file; the header where it is not in the first
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from vhdcheck.bat import Entries
+    from vhdcheck.bitmaps import Bitmaps
+
+    Answers = Sequence[bytes | None]
 
 END: Final = 4096
 """Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
@@ -52,6 +56,9 @@ MAX_ENTRIES: Final = 1 << 23
 MAX_LOCATOR: Final = 64 << 10
 """Bytes of a parent locator read at the most: a Windows path has 32,767 UTF-16 units."""
 MAX_BATMAP: Final = MAX_ENTRIES // 8
+TABLE: Final = "block allocation table"
+BATMAP: Final = "batmap"
+BITMAP: Final = "sector bitmap"
 BITMAPS_AT_ONCE: Final = 1 << 20
 """Bytes of sector bitmaps asked for at once, when deep."""
 KILLED: Final = b"\xc7" * FOOTER_SIZE
@@ -76,12 +83,13 @@ class Known:
 class _Reader:
     """Asks for spans, keeps both ends of the file, and answers from them what they hold."""
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, image: Image) -> None:
+        self.size = image.size
+        self.unseen = image.unseen
         self.windows: list[tuple[int, bytes]] = []
 
-    def ask(self, *spans: Span) -> Generator[Wanted, Sequence[bytes], list[bytes]]:
-        """Yield what has to be read (clamped to the file, merged), return each span's bytes."""
+    def ask(self, *spans: Span) -> Generator[Wanted, Answers, list[bytes]]:
+        """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen."""
         clamped = [(min(span.offset, self.size), min(span.end, self.size)) for span in spans]
         missing = sorted(part for part in map(self._missing, clamped) if part[0] < part[1])
         merged: list[tuple[int, int]] = []
@@ -93,8 +101,10 @@ class _Reader:
         pieces = list(self.windows)
         if merged:
             answer = yield Wanted(tuple(Span(start, end - start) for start, end in merged))
-            pieces += zip((start for start, _ in merged), answer, strict=True)
-        return [self._cut(pieces, start, end) for start, end in clamped]
+            pieces += [(start, data) for (start, _), data in zip(merged, answer, strict=True) if data is not None]
+        found = [self._cut(pieces, start, end) for start, end in clamped]
+        self.unseen += (span.field for span, data in zip(spans, found, strict=True) if data is None)
+        return [data or b"" for data in found]
 
     def _missing(self, span: tuple[int, int]) -> tuple[int, int]:
         """What is left of a span when its beginning, or all of it, is in a window."""
@@ -105,11 +115,15 @@ class _Reader:
         return start, end
 
     @staticmethod
-    def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes:
-        """Put a span together from the pieces."""
+    def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes | None:
+        """Put a span together from the pieces; None if they do not hold all of it."""
         found = b""
         while start < end:
-            offset, data = next(piece for piece in pieces if piece[0] <= start < piece[0] + len(piece[1]))
+            for offset, data in pieces:
+                if offset <= start < offset + len(data):
+                    break
+            else:
+                return None
             part = data[start - offset : end - offset]
             if not found and len(part) == end - start:
                 return part
@@ -118,16 +132,20 @@ class _Reader:
         return found
 
 
-def steps(image: Image, *, deep: bool = False) -> Generator[Wanted | Known, Sequence[bytes], None]:
+def steps(
+    image: Image, *, deep: bool = False, bitmaps: Bitmaps | None = None
+) -> Generator[Wanted | Known, Answers, None]:
     """Read an image, part by part, into `image`.
 
     Args:
         image: a new Image with its size.
         deep: read the sector bitmaps of all used blocks too.
+        bitmaps: what they said, where they were read already.
     """
+    image.bitmaps = bitmaps
     size = image.size
-    reader = _Reader(size)
-    head, tail = yield from reader.ask(Span(0, END), Span(max(0, size - END), END))
+    reader = _Reader(image)
+    head, tail = yield from reader.ask(Span(0, END, "head"), Span(max(0, size - END), END, "tail"))
     reader.windows = [(0, head), (size - len(tail), tail)]
     yield Known("size", size)
     yield from _find_footers(reader, image, head, tail)
@@ -142,9 +160,7 @@ def steps(image: Image, *, deep: bool = False) -> Generator[Wanted | Known, Sequ
     yield Known("image", image)
 
 
-def _find_footers(
-    reader: _Reader, image: Image, head: bytes, tail: bytes
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+def _find_footers(reader: _Reader, image: Image, head: bytes, tail: bytes) -> Generator[Wanted | Known, Answers, None]:
     """Find the footer at the end, else one before trailing bytes, and the copy at the start."""
     size = image.size
     image.tail = _footer_at_end(tail, size)
@@ -153,7 +169,11 @@ def _find_footers(
         copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
     stray = None
     if image.tail is None and size > SHORT_FOOTER_SIZE:
-        (region,) = yield from reader.ask(Span(max(0, size - SEARCH), SEARCH))
+        header_at = copy.data_offset if copy is not None else size
+        region, header = yield from reader.ask(
+            Span(max(0, size - SEARCH), SEARCH, "tail"), Span(header_at, HEADER_SIZE, "dynamic header")
+        )
+        reader.windows.append((header_at, header))
         stray = _search(region, size - len(region))
     if image.tail is not None:
         image.footer = image.tail
@@ -197,12 +217,14 @@ def _search(region: bytes, offset: int) -> Footer | None:
 
 def _sparse_parts(
     reader: _Reader, image: Image, footer: Footer, *, deep: bool
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+) -> Generator[Wanted | Known, Answers, None]:
     """Read the dynamic header and what it points at."""
     if footer.data_offset + HEADER_SIZE > image.size:
         image.unexamined.append("the dynamic header: its offset lies outside the file")
         return
-    (raw,) = yield from reader.ask(Span(footer.data_offset, HEADER_SIZE))
+    (raw,) = yield from reader.ask(Span(footer.data_offset, HEADER_SIZE, "dynamic header"))
+    if not raw:
+        return
     header = image.header = DynamicHeader.parse(raw, footer.data_offset)
     if header.cookie == HEADER_COOKIE:
         yield from _pointed_at(reader, image, footer, header, deep=deep)
@@ -213,18 +235,22 @@ def _sparse_parts(
 
 def _pointed_at(
     reader: _Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+) -> Generator[Wanted | Known, Answers, None]:
     """Read table, batmap and parent locators in one round."""
     yield Known("header", header)
     entries = _readable_entries(image, header)
-    located = [loc for loc in header.parent_locators if any(loc.platform_code)] if _has_parent(footer) else []
+    located = (
+        [loc for loc in header.parent_locators if any(loc.platform_code) and loc.data_offset]
+        if _has_parent(footer)
+        else []
+    )
     table_bytes = header.table_length if entries else 0
     batmap_at = header.table_end if footer.is_tap and footer.creator_version > 1 else image.size
     predicted_map = min(round_up(-(-header.max_table_entries // 8), SECTOR), MAX_BATMAP)
     answers = yield from reader.ask(
-        Span(header.table_offset, min(table_bytes, TABLE_PIECE)),
-        Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map),
-        *(Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR)) for loc in located),
+        Span(header.table_offset, min(table_bytes, TABLE_PIECE), TABLE),
+        Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map, BATMAP),
+        *(Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR), f"parent locator {loc.index}") for loc in located),
     )
     table, batmap, *texts = answers
     image.locators = tuple(replace(loc, data=text) for loc, text in zip(located, texts, strict=True))
@@ -235,10 +261,11 @@ def _pointed_at(
     if entries:
         pieces = [table]
         for start in range(TABLE_PIECE, table_bytes, TABLE_PIECE):
-            span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start))
+            span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), TABLE)
             pieces += yield from reader.ask(span)
-        yield from _judge_table(reader, image, header, pieces, entries, deep=deep)
-    if footer.is_tap:
+        if all(pieces):
+            yield from _judge_table(reader, image, header, pieces, entries, deep=deep)
+    if footer.is_tap and BATMAP not in image.unseen:
         yield Known("batmap", image.batmap)
 
 
@@ -261,22 +288,20 @@ def _readable_entries(image: Image, header: DynamicHeader) -> int:
     return header.max_table_entries
 
 
-def _read_batmap(
-    reader: _Reader, image: Image, raw: bytes, offset: int
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+def _read_batmap(reader: _Reader, image: Image, raw: bytes, offset: int) -> Generator[Wanted | Known, Answers, None]:
     """Take the batmap's header, and its map from where that says it is."""
     batmap = Batmap.parse(raw[:BATMAP_HEADER_SIZE], offset)
     if batmap.cookie == BATMAP_COOKIE and batmap.map_offset and batmap.length <= MAX_BATMAP:
         bits = raw[BATMAP_HEADER_SIZE : BATMAP_HEADER_SIZE + batmap.length]
         if batmap.map_offset != offset + BATMAP_HEADER_SIZE or len(bits) < batmap.length:
-            (bits,) = yield from reader.ask(Span(batmap.map_offset, batmap.length))
+            (bits,) = yield from reader.ask(Span(batmap.map_offset, batmap.length, BATMAP))
         batmap = replace(batmap, map=bits)
     image.batmap = batmap
 
 
 def _judge_table(
     reader: _Reader, image: Image, header: DynamicHeader, pieces: list[bytes], entries: int, *, deep: bool
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+) -> Generator[Wanted | Known, Answers, None]:
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
     from vhdcheck import bat  # noqa: PLC0415 (numpy costs 100 ms to import: only sparse images need it)
 
@@ -292,24 +317,26 @@ def _judge_table(
         full_unused = bat.marked_unused(image.batmap.map, table)
     image.table = replace(bat.analyse(table, bounds), padding=padding, full_unused=full_unused)
     yield Known("table", image.table)
-    yield from _read_slack(reader, image, inside)
-    if deep and image.table.is_sane:
-        yield from _read_bitmaps(image, table, header)
+    if image.table.is_sane:  # else what looks unused may belong to a block
+        if deep and image.bitmaps is None:
+            yield from _read_bitmaps(image, table, header)
+        if image.bitmaps is not None:
+            yield Known("bitmaps", image.bitmaps)
+        yield from _read_slack(reader, image, inside)
     elif deep:
         image.unexamined.append("the sector bitmaps: the block allocation table is damaged")
 
 
-def _read_slack(
-    reader: _Reader, image: Image, metadata: list[Span]
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+def _read_slack(reader: _Reader, image: Image, metadata: list[Span]) -> Generator[Wanted | Known, Answers, None]:
     """Read what lies between the last block or the metadata and the footer, up to 64 KiB of it."""
     assert image.table is not None  # noqa: S101 (just set)
     start = max([image.table.data_end, *(span.end for span in metadata)])
     length = image.footer_offset - start
     if length > 0:
-        (data,) = yield from reader.ask(Span(start, min(length, SEARCH)))
-        image.slack = Slack(start, length, data)
-        yield Known("slack", image.slack)
+        (data,) = yield from reader.ask(Span(start, min(length, SEARCH), "space before the footer"))
+        if data:
+            image.slack = Slack(start, length, data)
+            yield Known("slack", image.slack)
 
 
 def _sectors_of_last_block(image: Image, header: DynamicHeader) -> int:
@@ -318,9 +345,7 @@ def _sectors_of_last_block(image: Image, header: DynamicHeader) -> int:
     return (image.footer.current_size - (image.blocks_needed - 1) * header.block_size) // SECTOR
 
 
-def _read_bitmaps(
-    image: Image, table: Entries, header: DynamicHeader
-) -> Generator[Wanted | Known, Sequence[bytes], None]:
+def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Generator[Wanted | Known, Answers, None]:
     """Read the sector bitmap of each used block, in file order, a bounded number at a time."""
     from vhdcheck import bat  # noqa: PLC0415
 
@@ -330,8 +355,10 @@ def _read_bitmaps(
     at_once = max(1, BITMAPS_AT_ONCE // header.bitmap_length)
     for start in range(0, len(keys), at_once):
         batch = [divmod(key, 1 << 32) for key in keys[start : start + at_once].tolist()]
-        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, header.bitmap_length) for sector, _ in batch))
+        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, header.bitmap_length, BITMAP) for sector, _ in batch))
         for (sector, block), bitmap in zip(batch, bitmaps, strict=True):
-            tally.add(block, sector, bitmap)
+            if bitmap is not None:
+                tally.add(block, sector, bitmap)
+            elif BITMAP not in image.unseen:
+                image.unseen.append(BITMAP)
     image.bitmaps = tally.result
-    yield Known("bitmaps", image.bitmaps)

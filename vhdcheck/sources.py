@@ -5,12 +5,13 @@ All of them read by absolute offset, and answer with as many bytes as were asked
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import sys
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 from vhdcheck.errors import SourceError, UsageError
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 PREFETCH: Final = 8
 """From so many spans on the kernel is told first, so that it reads them in parallel (cold: five times faster)."""
+
+A_FOLDER: Final = "a directory, not a regular file or block device"
+A_DEVICE: Final = "a device, a pipe or a socket, not a regular file or block device"
 
 Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
 
@@ -56,7 +60,11 @@ def opened(source: Readable, name: str | None = None) -> Iterator[Source]:
         finally:
             file.close()
     elif hasattr(source, "read") and hasattr(source, "seek"):
-        yield ObjectSource(source, name)
+        file_object = ObjectSource(source, name)
+        try:
+            yield file_object
+        finally:
+            file_object.put_back()
     else:
         raise UsageError(f"neither a path, nor bytes, nor an open binary file: {type(source).__name__}")
 
@@ -73,7 +81,8 @@ class FileSource:
             )
             self._descriptor = os.open(path, flags)
         except (OSError, ValueError) as error:
-            raise SourceError(f"{self.name}: {_reason(error)}") from error
+            reason = A_DEVICE if getattr(error, "errno", None) == errno.ENXIO else _reason(error)
+            raise SourceError(f"{self.name}: {reason}") from error
         try:
             self._identity = self._look()
         except BaseException:
@@ -88,8 +97,8 @@ class FileSource:
             return state.st_size, state.st_mtime_ns
         if stat.S_ISBLK(state.st_mode):
             return os.lseek(self._descriptor, 0, os.SEEK_END), 0
-        kind = "a directory" if stat.S_ISDIR(state.st_mode) else "a device, a pipe or a socket"
-        raise SourceError(f"{self.name}: {kind}, not a regular file or block device")
+        kind = A_FOLDER if stat.S_ISDIR(state.st_mode) else A_DEVICE
+        raise SourceError(f"{self.name}: {kind}")
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
         """Return each span's bytes, after telling the kernel about many of them."""
@@ -123,7 +132,8 @@ class BufferSource:
     def __init__(self, buffer: bytes | bytearray | memoryview, name: str) -> None:
         """Take a buffer; it is not copied as a whole."""
         self.name = name
-        self._view = memoryview(buffer).cast("B")
+        view = memoryview(buffer)
+        self._view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         self.size = len(self._view)
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
@@ -141,6 +151,8 @@ class ObjectSource:
         """Learn the length."""
         self._file = file
         self.name = name or str(getattr(file, "name", "<file>"))
+        if isinstance(cast("object", file), io.TextIOBase):
+            raise UsageError(f"{self.name}: the file is open for text; open it in binary mode")
         try:
             self._position = file.tell()
             self.size = file.seek(0, io.SEEK_END)
@@ -152,27 +164,31 @@ class ObjectSource:
         """Return each span's bytes."""
         try:
             return [self._read(span.offset, span.length) for span in spans]
+        except SourceError:
+            raise
         except (OSError, ValueError) as error:
-            raise error if isinstance(error, SourceError) else SourceError(f"{self.name}: {_reason(error)}") from error
+            raise SourceError(f"{self.name}: {_reason(error)}") from error
 
     def _read(self, offset: int, length: int) -> bytes:
         self._file.seek(offset)
         data = self._file.read(length) or b""
-        if not isinstance(data, bytes):
-            raise UsageError(f"{self.name}: the file is open for text; open it in binary mode")
         while len(data) < length and (more := self._file.read(length - len(data))):
             data += more
         return _whole(self.name, data, offset, length)
 
     def verify(self) -> None:
-        """Compare the length with that at the beginning, and put the position back."""
+        """Compare the length with that at the beginning."""
         try:
             size = self._file.seek(0, io.SEEK_END)
-            self._file.seek(self._position)
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.name}: {_reason(error)}") from error
         if size != self.size:
             raise SourceError(f"{self.name}: the file changed while it was checked")
+
+    def put_back(self) -> None:
+        """Put the position back to where the caller had it."""
+        with suppress(OSError, ValueError):
+            self._file.seek(self._position)
 
 
 if sys.platform == "win32":

@@ -28,7 +28,7 @@ def explain(word: str) -> str:
     Raises:
         UsageError: it is neither.
     """
-    return "\n".join(_code(int(word)) if word.isdecimal() else _rule(find(word)))
+    return "\n".join(_code(word) if word.isdecimal() else _rule(find(word)))
 
 
 def _rule(each: Rule) -> list[str]:
@@ -46,10 +46,10 @@ def _rule(each: Rule) -> list[str]:
     ]
 
 
-def _code(number: int) -> list[str]:
-    known = {int(code): code for code in Code}
+def _code(number: str) -> list[str]:
+    known = {str(int(code)): code for code in Code}
     if number not in known:
-        raise UsageError(f"unknown message code {number}: one of {', '.join(map(str, known))}")
+        raise UsageError(f"unknown message code {number}: one of {', '.join(known)}")
     code = known[number]
     rules = [f"  {each.id} {each.slug:<30}{each.title}" for each in RULES.values() if each.code == code]
     text = TEXTS[code].format(limit="40GB")

@@ -26,7 +26,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "vhdcheck", "version": vhdcheck.__version__},
         "target": {
-            "name": target.name,
+            "name": _text(target.name),
             "max_virtual_size": target.max_virtual_size,
             "max_physical_size": target.max_physical_size,
         },
@@ -82,7 +82,7 @@ def _finding(finding: Finding, source: str) -> dict[str, Any]:
         "found": _text(finding.found),
         "fix": _text(command_line(finding.fix, source)),
         "related": [_span(span) for span in finding.related],
-        "raised_by": finding.raised_by or None,
+        "raised_by": _text(finding.raised_by) or None,
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import textwrap
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
+_PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")
 _GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
 
 
@@ -69,14 +72,29 @@ def printable(text: str) -> str:
 
 
 def command_line(fix: str, source: str) -> str:
-    """Put file names into a remedy, quoted for a POSIX shell."""
-    name = source if not source.startswith("-") else f"./{source}"
-    # In an option of qemu-img a comma is written twice.
-    return (
-        fix.replace("{in_option}", shlex.quote(name.replace(",", ",,")))
-        .replace("{in}", shlex.quote(name))
-        .replace("{out}", "out.vhd")
-    )
+    """Put file names into a remedy, quoted for a shell."""
+    # A dash would begin an option, a colon end a protocol of qemu's: `nbd:...`.
+    name = f"./{source}" if source.startswith("-") or ":" in source.partition("/")[0] else source
+    # In an option of qemu-img a comma is written twice. A shell empties what `>` names before it reads anything.
+    places = {
+        "{in}": _quoted(name),
+        "{in_option}": _quoted(name.replace(",", ",,")),
+        "{out}": "mended.vhd" if Path(source).name.lower() == "out.vhd" else "out.vhd",
+    }
+    return _PLACE.sub(lambda match: places[match[0]], fix)
+
+
+def _quoted(name: str) -> str:
+    r"""Quote for a POSIX shell; what cannot be printed as bash, zsh, ksh and POSIX 2024 read it: `$'a\012b'`."""
+    if name.isprintable():
+        return shlex.quote(name)
+    safe = [
+        ("\\" if char in "\\'" else "") + char
+        if char.isprintable()
+        else "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
+        for char in name
+    ]
+    return f"$'{''.join(safe)}'"
 
 
 def wrapped(text: str, width: int, indent: str, first: str | None = None) -> list[str]:

@@ -63,7 +63,7 @@ class TextReport:
 
     def _finding(self, finding: Finding, source: str) -> Iterator[str]:
         word = finding.severity.word
-        raised = f" (an error for {finding.raised_by})" if finding.raised_by else ""
+        raised = f" (an error for {printable(finding.raised_by)})" if finding.raised_by else ""
         yield f"  {self._paint(word, f'{word}[{finding.rule}]')} {finding.slug}{raised}"
         yield from wrapped(printable(finding.message), self._width, "    ")
         if finding.at is not None:

@@ -206,7 +206,7 @@ def internal_error(crash: str) -> Iterator[Fault]:
     yield Fault(f"a rule failed, so the image cannot be called accepted: {crash}")
 
 
-for _family in ("footer", "geometry", "header", "table", "blocks", "parent", "file", "limits"):
+for _family in ("footer", "offsets", "copies", "geometry", "header", "table", "blocks", "parent", "file", "limits"):
     importlib.import_module(f"{__name__}.{_family}")
 RULES = dict(sorted(RULES.items()))
 SLUGS: Final = frozenset(each.slug for each in RULES.values())

@@ -30,7 +30,7 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
     Fix: rebuild the image: `{rebuild}`
     """
     end = slack.offset + slack.length
-    if slack.length > SECTOR and end - round_up(slack.offset, 4096) > WINDOWS_SLACK:
+    if end - round_up(slack.offset, 4096) > WINDOWS_SLACK:
         yield Fault(
             f"{human(slack.length)} before the footer belong to nothing",
             Span(slack.offset, slack.length, "slack"),
@@ -40,7 +40,7 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
 
 
 @rule("VHD402", "leftover-data", severity=WARNING, spec="Block Allocation Table and Data Blocks")
-def leftover_data(slack: Slack) -> Iterator[Fault]:
+def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
     """The unused space before the footer holds data.
 
     Checks: up to 64 KiB of it: zeros, or the ones that Windows fills up a table's 4 KiB with.
@@ -48,14 +48,14 @@ def leftover_data(slack: Slack) -> Iterator[Fault]:
     Fix: rebuild the image, which leaves it out: `{rebuild}`
     """
     filler = round_up(slack.offset, 4096) - slack.offset
-    rest = slack.data[:filler].strip(b"\xff") + slack.data[filler:]
-    if left := rest.strip(b"\0"):
-        first = slack.data.find(left[:16])
+    left = (slack.data[:filler].replace(b"\xff", b"\0") + slack.data[filler:]).lstrip(b"\0")
+    if left and image.footer is not image.copy:  # else a damaged footer is part of it
+        first = len(slack.data) - len(left)
         yield Fault(
             "the unused space before the footer is not empty",
             Span(slack.offset + first, slack.length - first, "slack"),
             expected="zeros",
-            found=left[:16].hex(" "),
+            found=slack.data[first : first + 16].hex(" "),
         )
 
 
@@ -122,7 +122,7 @@ def batmap_missing(batmap: Batmap | None, image: Image) -> Iterator[Fault]:
     if has_batmap(image) and (batmap is None or batmap.cookie != BATMAP_COOKIE) and image.header is not None:
         yield Fault(
             "the batmap that XenServer expects behind the table is missing",
-            Span(image.header.table_end, BATMAP_HEADER_SIZE, "batmap"),
+            Span(min(image.header.table_end, image.size), BATMAP_HEADER_SIZE, "batmap"),
             expected="tdbatmap",
             found=batmap.cookie.decode("ascii", "backslashreplace") if batmap else "the end of the file",
         )

@@ -92,10 +92,10 @@ def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
     if file.stray_footer is not None:
         end = file.stray_footer + FOOTER_SIZE
         yield Fault(
-            f"{count(file.size - end, 'byte')} follow the footer, which is at 0x{file.stray_footer:x}",
+            f"the footer, at 0x{file.stray_footer:x}, is followed by {count(file.size - end, 'byte')}",
             Span(end, file.size - end, "file"),
-            expected=f"a file of {end} bytes",
-            found=f"{file.size} bytes",
+            expected=f"a file of {grouped(end)} bytes",
+            found=f"{grouped(file.size)} bytes",
             fix=f"cut it off: `head -c {end} {{in}} > {{out}}`",
         )
 

@@ -20,22 +20,41 @@ MIN_SIZE = 3 * MIB
 """The smallest disk that Windows makes or attaches (Microsoft, "About VHD")."""
 
 
+_SHAPES = [(heads, 17) for heads in range(4, 17)] + [(16, 31), (16, 63), (16, 255)]
+"""Heads and sectors per track that the specification's algorithm can choose."""
+_LARGEST = 65535 * 16 * 255
+_STEPS = [17 * (1024 * heads + more) for heads in range(4, 17) for more in (0, 1)] + [31 * 16 * 1024, 65535 * 16 * 63]
+"""Disk sizes, in sectors, at which it chooses others."""
+
+
+def _spanned(sectors: int) -> int:
+    """Return how many of so many sectors the geometry computed for them spans."""
+    cylinders, heads, per_track = geometry(sectors * SECTOR)
+    return cylinders * heads * per_track
+
+
 def chs_size_up(size: int) -> int:
-    """Return the smallest disk size from `size` up that its own geometry spans: what qemu-img rounds a size up to."""
-    cylinders, heads, per_track = geometry(size)
-    while (spanned := cylinders * heads * per_track * SECTOR) < size and (cylinders, heads, per_track) != MAX_GEOMETRY:
-        size_up = round_up(size, SECTOR) + max(SECTOR, size - spanned)
-        larger = geometry(max(size_up, spanned + heads * per_track * SECTOR))
-        if larger == (cylinders, heads, per_track):
-            break
-        cylinders, heads, per_track = larger
-    return max(spanned, size) if (cylinders, heads, per_track) == MAX_GEOMETRY else spanned
+    """Return what qemu-img rounds a disk size up to, so that a geometry spans it.
+
+    It tries one sector more and more (block/vpc.c) until the geometry computed for that many spans the disk. That can
+    only come true at a whole number of cylinders, or where the algorithm chooses other ones. With the largest geometry
+    it keeps the size.
+    """
+    sectors = -(-size // SECTOR)
+    if not 0 < sectors < _LARGEST:
+        return sectors * SECTOR
+    tries = [round_up(sectors, heads * per_track) for heads, per_track in _SHAPES]
+    tries += [step for step in _STEPS if step >= sectors]
+    spanned = next(_spanned(more) for more in sorted(tries) if _spanned(more) >= sectors)
+    return (spanned if spanned < _LARGEST else sectors) * SECTOR
 
 
 def chs_size_down(size: int) -> int:
-    """Return the largest disk size up to `size` that its own geometry spans."""
-    cylinders, heads, per_track = geometry(size)
-    return cylinders * heads * per_track * SECTOR
+    """Return the largest disk size up to `size` that its own geometry spans, so that qemu-img keeps it."""
+    sectors = size // SECTOR
+    ends = [sectors, *(step - 1 for step in _STEPS if step <= sectors), *(step for step in _STEPS if step <= sectors)]
+    tries = {end // (heads * per_track) * heads * per_track for end in ends for heads, per_track in _SHAPES}
+    return max((less for less in tries if _spanned(less) == less), default=0) * SECTOR
 
 
 def _geometry_span(footer: Footer) -> Span:
@@ -120,7 +139,7 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
     """
     tag, spanned = footer.creator_application, footer.geometry_size
     trusted = tag in names.CURRENT_SIZE_ALWAYS or footer.geometry == MAX_GEOMETRY
-    if trusted or spanned >= footer.current_size or geometry(footer.current_size) == MAX_GEOMETRY:
+    if trusted or spanned >= footer.current_size:
         return
     who = "qemu" if tag in names.CHS_ALWAYS else "qemu 9 and older"
     yield Fault(
@@ -134,9 +153,9 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
 
 @rule("VHD155", "geometry-too-large", severity=WARNING, spec="vhd-util check")
 def geometry_too_large(footer: Footer, target: Target) -> Iterator[Fault]:
-    """The geometry is larger than that of a disk of this size.
+    """The geometry is larger than the specification computes for this size.
 
-    Checks: cylinders, heads and sectors, compared as one 32-bit number with those that the specification computes.
+    Checks: cylinders, heads and sectors, compared as one 32-bit number, as vhd-util does, with the specification's.
     Matters: XenServer refuses the image ("geometry too large"). `qemu-img -o force_size=on` and Disk2vhd write the
         largest geometry there is on every disk; all other readers accept that.
     Fix: write the image without force_size: `{rebuild}`. Its size is then rounded up to what a geometry spans.
@@ -145,7 +164,7 @@ def geometry_too_large(footer: Footer, target: Target) -> Iterator[Fault]:
     right = geometry(round_up(footer.current_size, SECTOR))
     if _packed(footer.geometry) <= _packed(right):
         return
-    forced = footer.geometry == MAX_GEOMETRY
+    forced = ", as force_size and Disk2vhd leave it" if footer.geometry == MAX_GEOMETRY else ""
     limit, up, fix = target.max_virtual_size, chs_size_up(footer.current_size), ""
     if limit is not None and footer.current_size <= limit < up:
         down = chs_size_down(limit)
@@ -155,7 +174,8 @@ def geometry_too_large(footer: Footer, target: Target) -> Iterator[Fault]:
             f" `{SHRINK.replace('{size}', str(down))}`"
         )
     yield Fault(
-        "the geometry is larger than the disk" + (", as force_size and Disk2vhd leave it" if forced else ""),
+        "the geometry is larger than the specification's for this size"
+        + (", as force_size and Disk2vhd leave it" if forced else ""),
         _geometry_span(footer),
         expected=f"at most {_words(right)}",
         found=_words(footer.geometry),

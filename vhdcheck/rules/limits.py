@@ -8,7 +8,7 @@ from vhdcheck import names
 from vhdcheck.codes import Code
 from vhdcheck.model import DIFFERENCING, FIXED, Footer, Image, Span
 from vhdcheck.rules import ERROR, NOTE, REBUILD, SHRINK, TO_FIXED, WARNING, Fault, rule
-from vhdcheck.rules.geometry import chs_size_down, chs_size_up
+from vhdcheck.rules.geometry import MAX_DYNAMIC, chs_size_down, chs_size_up
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
 
 if TYPE_CHECKING:
@@ -102,7 +102,13 @@ def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
     Fix: make the disk smaller if it will be converted again.
     """
     limit = target.max_virtual_size
-    if limit is not None and footer.current_size <= limit and _is_near(footer.current_size, limit):
+    # 2040 GiB and more are the format's own limits, to which nothing is rounded up.
+    if (
+        limit is not None
+        and limit < MAX_DYNAMIC
+        and limit >= footer.current_size
+        and _is_near(footer.current_size, limit)
+    ):
         up = chs_size_up(footer.current_size)
         over = f"; qemu-img would round it up to {grouped(up)} bytes, over the limit" if up > limit else ""
         yield Fault(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import Code
-from vhdcheck.model import Image, Span
+from vhdcheck.model import DIFFERENCING, Image, Span
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 def _header(image: Image) -> DynamicHeader:
     assert image.header is not None  # noqa: S101 (a table is read by a header's word)
     return image.header
+
+
+def _is_child(image: Image) -> bool:
+    """Say whether a parent may hold what the image lacks."""
+    return image.footer is not None and image.footer.disk_type == DIFFERENCING
 
 
 def _entry(image: Image, block: int) -> Span:
@@ -244,11 +249,11 @@ def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
 def no_blocks(table: Table, image: Image) -> Iterator[Fault]:
     """The image holds no data: no block is in use.
 
-    Checks: the table has a used entry.
+    Checks: the table has a used entry; of a differencing disk the parent may hold everything.
     Matters: it is an empty disk. If it should hold a system, its conversion or export failed without a word.
     Fix: if that was not meant, convert or export the disk again and compare the file's size.
     """
-    if not table.used:
+    if not table.used and not _is_child(image):
         yield Fault(
             "the disk is empty: no block is in use", Span(_header(image).table_offset, 4 * table.entries, "table")
         )
@@ -262,5 +267,5 @@ def first_block_unused(table: Table, image: Image) -> Iterator[Fault]:
     Matters: no machine boots from it.
     Fix: if it should boot, convert or export the disk again.
     """
-    if table.used and not table.first_block_used:
+    if table.used and not table.first_block_used and not _is_child(image):
         yield Fault("the first block, where a boot sector would be, is not in use", _entry(image, 0))

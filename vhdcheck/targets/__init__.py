@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,8 @@ from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.units import parse_size
 
 DEFAULT: Final = "rackspace"
+MAX_FILE: Final = 1 << 20
+"""Bytes of a TOML file read at the most."""
 _FOLDER: Final = Path(__file__).parent
 _TYPES: Final = ("fixed", "dynamic", "differencing")
 
@@ -73,7 +76,8 @@ def _by_name(name: str) -> Target:
     if "/" in name or "\\" in name or name.endswith(".toml"):
         return _read(Path(name))
     if name not in names():
-        raise UsageError(f"unknown target {name!r}: one of {', '.join(names())}, or the path of a TOML file")
+        guess = suggestion(name, names())
+        raise UsageError(f"unknown target {name!r}: one of {', '.join(names())}, or the path of a TOML file{guess}")
     return _bundled(name)
 
 
@@ -86,15 +90,24 @@ def _read(path: Path) -> Target:
     import tomllib  # noqa: PLC0415 (25 ms; only the command and named targets need it)
 
     try:
-        values = tomllib.loads(path.read_bytes().decode())
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from error
+        values = tomllib.loads(_content(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from error
     try:
         return Target(**{"name": path.stem} | {key: _value(key, value) for key, value in values.items()})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+
+
+def _content(path: Path) -> bytes:
+    """Read a regular file: never a pipe, which could make the command wait, nor a device without an end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError(f"{path}: a directory, device or pipe, not a regular file")
+        with path.open("rb") as file:
+            return file.read(MAX_FILE)
+    except OSError as error:
+        raise error if isinstance(error, SourceError) else SourceError(f"{path}: {error.strerror}") from error
 
 
 def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)

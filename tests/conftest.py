@@ -1,0 +1,69 @@
+"""What the tests share: the repository's root, the sibling folder `../shared`, tools, and hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+# A check takes milliseconds, but the first one imports numpy: no deadline. In CI the same examples every time.
+settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=100,
+    derandomize=os.environ.get("CI", "").lower() == "true",
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=3000, derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The sibling folder with oracle and corpus; the project must pass its tests without it."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is absent")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def run_tool() -> Callable[..., str]:
+    """Run a tool and return what it prints; skip the test, naming the tool, where it is not installed."""
+
+    def run(name: str, *arguments: str | Path) -> str:
+        if shutil.which(name) is None:
+            pytest.skip(f"{name} is not installed")
+        done = subprocess.run([name, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, f"{name} {arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write bytes into a file of this test's own folder, and return its path."""
+
+    def to_file(data: bytes, name: str = "image.vhd") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    return to_file

@@ -1,0 +1,118 @@
+"""The wheel: what is in it, what it says of itself, and that it works from where it is unpacked."""
+
+from __future__ import annotations
+
+import email
+import importlib.util
+import subprocess
+import sys
+import tomllib
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import vhdcheck
+from fixtures.writer import MIB, fixed
+
+if TYPE_CHECKING:
+    from email.message import Message
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel as pip does; skip where the build backend cannot be had."""
+    if importlib.util.find_spec("pip") is None:
+        pytest.skip("pip is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode and "No matching distribution found for hatchling" in done.stderr:
+        pytest.skip("the wheel's build backend, hatchling, cannot be downloaded")
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path) -> Path:
+    """The wheel's files, as an installation has them."""
+    folder = wheel.with_name("unpacked")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metadata(unpacked: Path) -> Message:
+    """What the wheel says of itself."""
+    (folder,) = unpacked.glob("*.dist-info")
+    return email.message_from_bytes((folder / "METADATA").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def project(root: Path) -> dict[str, Any]:
+    """The table [project]."""
+    table: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return table
+
+
+def test_the_wheel_is_for_every_system(wheel: Path) -> None:
+    assert wheel.name == f"vhdcheck-{vhdcheck.__version__}-py3-none-any.whl"
+    assert wheel.stat().st_size < 500_000
+
+
+def test_all_of_the_package_and_nothing_else(unpacked: Path, root: Path) -> None:
+    source = {
+        path.relative_to(root).as_posix()
+        for path in (root / "vhdcheck").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert source >= {"vhdcheck/py.typed", "vhdcheck/targets/azure.toml", "vhdcheck/schemas/report-v1.schema.json"}
+    packed = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
+    about = f"vhdcheck-{vhdcheck.__version__}.dist-info"
+    assert {name for name in packed if not name.startswith(f"{about}/")} == source
+    assert f"{about}/licenses/LICENSE" in packed
+    entry_points = (unpacked / about / "entry_points.txt").read_text(encoding="utf-8")
+    assert entry_points.split() == ["[console_scripts]", "vhdcheck", "=", "vhdcheck.cli:main"]
+
+
+def test_metadata(metadata: Message, project: dict[str, Any], root: Path) -> None:
+    assert metadata["Name"] == "vhdcheck"
+    assert metadata["Version"] == vhdcheck.__version__
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["License-File"] == "LICENSE"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata["Summary"] == project["description"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata.get_payload() == (root / "README.md").read_text(encoding="utf-8")
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+    assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
+
+
+def test_construct_and_numpy_are_all_it_needs(metadata: Message) -> None:
+    needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
+    assert sorted(needed) == ["construct<2.11,>=2.10.70", "numpy<3,>=1.26"]
+
+
+def test_it_works_from_where_it_is(unpacked: Path, tmp_path: Path) -> None:
+    """Every target loads and the schema is found, in an interpreter that cannot see the sources."""
+    fixed(20 * MIB).write(tmp_path / "good.vhd")
+    script = f"""
+import importlib.resources, json, sys
+sys.path.insert(0, {str(unpacked)!r})
+import vhdcheck
+from vhdcheck import check, targets
+assert vhdcheck.__file__.startswith({str(unpacked)!r}), vhdcheck.__file__
+json.loads((importlib.resources.files("vhdcheck") / "schemas" / "report-v1.schema.json").read_text())
+print(*(f"{{name}}={{check('good.vhd', target=name).ok}}" for name in targets.names()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    names = "aws", "azure", "generic", "hyper-v", "rackspace", "xenserver"
+    assert done.stdout.split() == [f"{name}=True" for name in names]

@@ -1,0 +1,158 @@
+"""The numpy analysis against its twin: plain Python, construct's table, every block compared with every other."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from vhdcheck import Span, bat, layout
+
+UNUSED = 0xFFFF_FFFF
+SECTOR = 512
+
+
+@dataclass(frozen=True)
+class Case:
+    """A table, and what it is judged against."""
+
+    entries: list[int]
+    bounds: bat.Bounds
+    pieces: int = 1
+
+    @property
+    def raw(self) -> bytes:
+        """The table as it is stored."""
+        return struct.pack(f">{len(self.entries)}I", *self.entries)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Draw tables whose blocks crowd: close together, near both ends of the file and of 32 bits."""
+    sectors = draw(st.sampled_from([2, 3, 9, 17, 1025, 4097, (1 << 22) + 1024]))
+    slot = sectors * SECTOR
+    size = draw(st.one_of(st.integers(0, 40 * slot), st.integers((1 << 32) * SECTOR - 3 * slot, (1 << 33) * SECTOR)))
+    footer = max(0, size - draw(st.sampled_from([0, 511, 512, 512, 512, 1000, 4096])))
+    last = footer // SECTOR
+    near = st.integers(-sectors - 2, sectors + 2)
+    entry = st.one_of(
+        st.just(UNUSED),
+        st.integers(0, 3 * sectors),
+        st.integers(0, 40).map(lambda number: 4 + number * sectors),
+        near.map(lambda delta: last + delta),
+        near.map(lambda delta: 0xFFFF_FFFE + delta),
+        st.sampled_from([0, 1, 3, UNUSED - 1]),
+    ).map(lambda number: min(max(number, 0), UNUSED))
+    entries = draw(st.lists(entry, max_size=24))
+    if draw(st.booleans()):
+        entries.sort()
+    spans = st.builds(Span, st.integers(0, 6 * SECTOR), st.integers(1, 3 * SECTOR), st.sampled_from(["a", "b"]))
+    metadata = draw(st.lists(spans, max_size=4))
+    metadata += draw(st.lists(st.builds(Span, st.integers(0, max(size, 1)), st.integers(1, slot)), max_size=1))
+    needed = draw(st.integers(0, 26))
+    return Case(entries, bat.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
+
+
+class Twin:
+    """What each field of a Table means, by its docstring."""
+
+    def __init__(self, case: Case) -> None:
+        bounds, self.slot = case.bounds, case.bounds.slot
+        entries = list(layout.block_allocation_table(len(case.entries)).parse(case.raw))
+        used = [(block, sector) for block, sector in enumerate(entries) if sector != UNUSED]
+        past_end = [hit for hit in used if self.end(hit) > bounds.size]
+        over_footer = [hit for hit in used if bounds.footer < self.end(hit) <= bounds.size]
+        in_metadata = [hit for hit in used if any(self.shares(hit, span) for span in bounds.metadata)]
+        regions = [span.field for span in bounds.metadata if any(self.shares(hit, span) for hit in used)]
+        sane = [hit for hit in used if hit not in past_end and hit not in in_metadata]
+        starts = [sector for _, sector in sane]
+        duplicates = [hit for index, hit in enumerate(sane) if hit[1] in starts[:index]]
+        inside = {a for a in starts for b in starts if 0 < (a - b) * SECTOR < self.slot}
+        gaps = [self.gap(start, starts) for start in set(starts)]
+        self.values: dict[str, Any] = {
+            "entries": len(entries),
+            "used": len(used),
+            "first_block_used": bool(entries) and entries[0] != UNUSED,
+            "data_start": min(starts, default=0) * SECTOR,
+            "data_end": max((self.end(hit) for hit in sane), default=0),
+            "claimed_end": max((self.end(hit) for hit in used), default=0),
+            "last_block": max(used, key=lambda hit: (hit[1], -hit[0]), default=(-1, 0))[0],
+            "in_order": starts == sorted(starts),
+            "gaps": sum(gaps),
+            "largest_gap": max(gaps, default=0),
+            "hit_regions": tuple(regions),
+        }
+        self.hits = {
+            "past_end": past_end,
+            "over_footer": over_footer,
+            "in_metadata": in_metadata,
+            "beyond_disk": [hit for hit in used if hit[0] >= bounds.needed],
+            "duplicate": duplicates,
+            # Of several blocks at one place that begin inside another, one counts: the rest are duplicates.
+            "overlapping": [hit for hit in sane if hit[1] in inside and hit not in duplicates],
+        }
+
+    def end(self, hit: tuple[int, int]) -> int:
+        """Return where a block ends."""
+        return hit[1] * SECTOR + self.slot
+
+    def shares(self, hit: tuple[int, int], span: Span) -> bool:
+        """Say whether a block shares bytes with a span."""
+        return max(hit[1] * SECTOR, span.offset) < min(self.end(hit), span.end)
+
+    def gap(self, start: int, starts: list[int]) -> int:
+        """Return the bytes between a block's end and the next block that begins behind it, if none reaches there."""
+        behind = [other for other in starts if other > start]
+        return max(0, min(behind) * SECTOR - (start * SECTOR + self.slot)) if behind else 0
+
+
+def analysed(case: Case) -> bat.Table:
+    """Run numpy's analysis on the table, read in so many pieces."""
+    step = 4 * -(-max(1, len(case.entries)) // case.pieces)
+    pieces = [case.raw[start : start + step] for start in range(0, max(1, len(case.raw)), step)]
+    table, padding = bat.decode(pieces, len(case.entries))
+    assert table.tolist() == case.entries
+    assert padding == b""
+    return bat.analyse(table, case.bounds)
+
+
+WRAPS = Case([0xFFFF_F000, 4], bat.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
+
+
+@given(cases())
+@example(WRAPS)
+@example(Case([], WRAPS.bounds))
+@example(Case([UNUSED] * 3, WRAPS.bounds))
+def test_the_analysis_is_its_twin_s(case: Case) -> None:
+    table, twin = analysed(case), Twin(case)
+    assert {name: getattr(table, name) for name in twin.values} == twin.values
+    assert {name: getattr(table, name).count for name in twin.hits} == {
+        name: len(hit) for name, hit in twin.hits.items()
+    }
+    for name, expected in twin.hits.items():
+        found = getattr(table, name).examples
+        assert len(found) == min(len(expected), bat.EXAMPLES), name
+        assert set(found) <= {(block, sector) for block, sector in enumerate(case.entries)}, name
+        if name != "overlapping":  # there any of the blocks at a place may stand for it
+            assert set(found) <= set(expected), name
+        assert {sector for _, sector in found} <= {sector for _, sector in expected}, name
+
+
+@given(cases(), st.binary(max_size=600))
+def test_decode_returns_what_follows_the_last_entry(case: Case, behind: bytes) -> None:
+    table, padding = bat.decode([case.raw + behind], len(case.entries))
+    assert (table.tolist(), padding) == (case.entries, behind)
+
+
+@given(st.binary(max_size=16), st.lists(st.sampled_from([UNUSED, 4, 9]), max_size=140))
+def test_full_blocks_that_are_unused(bits: bytes, entries: list[int]) -> None:
+    table, _ = bat.decode([struct.pack(f">{len(entries)}I", *entries)], len(entries))
+    wrong = [
+        (block, UNUSED)
+        for block, sector in enumerate(entries)
+        if sector == UNUSED and block < 8 * len(bits) and bits[block // 8] & 0x80 >> block % 8
+    ]
+    assert bat.marked_unused(bits, table) == bat.Hits(len(wrong), tuple(wrong[: bat.EXAMPLES]))

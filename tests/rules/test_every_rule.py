@@ -1,0 +1,137 @@
+"""Each rule finds what it is about and passes by what is nearly that, and says so usefully."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixtures.recipes import CASES, NOW, Case
+from vhdcheck import Code, Severity, check, rules
+from vhdcheck.rules import RULES, Fault, Rule
+from vhdcheck.targets import load, names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdcheck import Report
+    from vhdcheck.model import Footer
+
+    Checked = Callable[[Case], Report]
+
+TRIED = {rule.slug: rule for rule in RULES.values() if rule.id != "VHD999"}
+PLACEHOLDERS = {"{in}", "{in_option}", "{out}"}
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@every_case
+def test_findings_are_exactly_these(case: Case, checked: Checked) -> None:
+    found = sorted((finding.severity.word, finding.slug) for finding in checked(case).findings)
+    assert found == list(case.findings)
+
+
+@every_case
+def test_every_finding_says_what_where_and_how_to_mend_it(case: Case, checked: Checked) -> None:
+    report = checked(case)
+    for finding in report.findings:
+        assert RULES[finding.rule].slug == finding.slug
+        assert finding.message
+        assert not finding.message.endswith(".")
+        assert finding.fix
+        assert finding.fix.count("`") % 2 == 0
+        assert set(re.findall(r"{.*?}", finding.fix)) <= PLACEHOLDERS
+        assert finding.at is not None
+        assert finding.at.field
+        for place in (finding.at, *finding.related):
+            assert 0 <= place.offset <= report.size
+            assert place.length >= 0
+
+
+@every_case
+def test_the_verdict_follows_the_findings(case: Case, checked: Checked) -> None:
+    report = checked(case)
+    refused = any(severity == "error" for severity, _ in case.findings)
+    assert (report.ok, report.code is None, report.message is None) == (not refused, not refused, not refused)
+    assert not report.crashed
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.rule], ids=lambda case: case.name)
+def test_a_case_is_what_it_is_called(case: Case) -> None:
+    assert case.rule in TRIED
+    assert case.kind in ("hit", "near")
+    assert (case.rule in {slug for _, slug in case.findings}) == (case.kind == "hit")
+
+
+@pytest.mark.parametrize("kind", ["hit", "near"])
+def test_every_rule_has_such_a_case(kind: str) -> None:
+    assert {case.rule for case in CASES if case.kind == kind} == set(TRIED)
+
+
+def test_what_real_writers_do_is_never_refused_by_the_format(checked: Checked) -> None:
+    cases = [replace(case, target="generic") for case in CASES if case.kind == "fine"]
+    assert cases
+    assert [case.name for case in cases if not checked(case).ok] == []
+
+
+@pytest.mark.parametrize("target", names())
+def test_what_a_target_refuses_is_an_error_there(target: str, checked: Checked) -> None:
+    refuses = load(target).refuses
+    hits = [replace(case, target=target) for case in CASES if case.kind == "hit" and case.rule in refuses]
+    assert {case.rule for case in hits} == refuses
+    for case in hits:
+        finding = next(finding for finding in checked(case).findings if finding.slug == case.rule)
+        assert (finding.severity, finding.raised_by) == (Severity.ERROR, target), case.name
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.slug)
+def test_every_rule_explains_itself(rule: Rule) -> None:
+    assert rule.title.endswith(".")
+    assert rule.title[0].isupper()
+    assert len(rule.title) <= 100
+    for section in (rule.checks, rule.matters, rule.fix):
+        assert section
+    assert rule.spec
+    assert re.fullmatch(r"VHD\d{3}", rule.id)
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", rule.slug)
+
+
+@pytest.fixture
+def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make the first rule raise, once it has found these faults."""
+
+    def install(*faults: Fault) -> None:
+        def examines(footer: Footer) -> Iterator[Fault]:
+            yield from faults
+            raise ZeroDivisionError("by accident")
+
+        first, *others = rules._BY_PART["footer"]
+        assert first.slug == "footer-cookie"
+        monkeypatch.setitem(rules._BY_PART, "footer", [replace(first, examines=examines), *others])
+
+    return install
+
+
+def built(name: str) -> bytes:
+    """Build a case's image by its name."""
+    return next(case for case in CASES if case.name == name).build().tobytes()
+
+
+@pytest.mark.parametrize("target", names())
+def test_a_rule_that_raises_refuses_the_image(target: str, breaks: Callable[..., None]) -> None:
+    assert check(built("fixed-azure"), target=target, now=NOW).ok
+    breaks()
+    report = check(built("fixed-azure"), target=target, now=NOW)
+    assert (report.ok, report.code, report.crashed) == (False, Code.UNSPECIFIED, True)
+    (finding,) = report.findings
+    assert (finding.rule, finding.slug, finding.severity) == ("VHD999", "internal-error", Severity.ERROR)
+    assert finding.message.endswith(": VHD101 footer-cookie: ZeroDivisionError: by accident")
+    assert finding.fix
+
+
+def test_a_rule_that_raises_takes_nothing_else_with_it(breaks: Callable[..., None]) -> None:
+    breaks(Fault("found before"))
+    findings = check(built("saved-1"), now=NOW).findings
+    assert {finding.slug for finding in findings} == {"footer-cookie", "internal-error", "saved-state", "no-blocks"}

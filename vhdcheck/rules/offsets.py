@@ -1,0 +1,89 @@
+"""VHD1xx: where the footer points: nowhere for a fixed disk, to the dynamic header for another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck import layout
+from vhdcheck.codes import Code
+from vhdcheck.model import FIXED, NO_OFFSET, Footer, Image
+from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.units import SECTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PRINTED_NO_OFFSET = 0xFFFF_FFFF
+"""What the specification prints for the data offset of a fixed disk."""
+
+
+@rule("VHD109", "fixed-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
+    """A fixed disk's footer points at a dynamic header.
+
+    Checks: the data offset of a fixed disk, which is 64 one-bits.
+    Matters: type and data offset contradict each other, and readers follow one or the other: a qemu that finds a
+        dynamic disk's copy at the start ignores the type. XenServer and libvhdi refuse the image.
+    Fix: find out from its maker whether the disk is fixed or dynamic, and rebuild it: `{rebuild}`
+    """
+    if footer.disk_type == FIXED and footer.data_offset not in (NO_OFFSET, PRINTED_NO_OFFSET):
+        yield Fault(
+            "the disk is fixed, yet its data offset points somewhere",
+            footer.span("data_offset"),
+            expected=f"0x{NO_OFFSET:016x}",
+            found=f"0x{footer.data_offset:016x}",
+        )
+
+
+@rule("VHD110", "fixed-data-offset-32-bits", severity=WARNING, spec="Hard Disk Footer Format: Data Offset")
+def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
+    """A fixed disk's data offset is 0xFFFFFFFF, as the specification prints it, instead of 64 one-bits.
+
+    Checks: the data offset of a fixed disk.
+    Matters: every writer uses 64 one-bits; XenServer and libvhdi refuse the value that the specification prints.
+    Fix: rebuild the image: `{rebuild}`
+    """
+    if footer.disk_type == FIXED and footer.data_offset == PRINTED_NO_OFFSET:
+        yield Fault(
+            "the data offset has 32 one-bits where readers want 64",
+            footer.span("data_offset"),
+            expected=f"0x{NO_OFFSET:016x}",
+            found=f"0x{footer.data_offset:016x}",
+        )
+
+
+@rule("VHD111", "dynamic-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
+    """A dynamic disk's footer does not point at a place for a dynamic header.
+
+    Checks: the data offset: a multiple of 512, behind the footer's copy, with 1024 bytes of the file behind it.
+    Matters: without the header no reader finds the data.
+    Fix: ask for the image again; nothing in it says where its data is.
+    """
+    if not footer.is_sparse:
+        return
+    end = footer.data_offset + layout.HEADER_SIZE
+    if footer.data_offset < SECTOR or footer.data_offset % SECTOR or end > image.footer_offset:
+        yield Fault(
+            "the data offset does not lead to a dynamic header",
+            footer.span("data_offset"),
+            expected=f"a multiple of 512 from 0x200 to 0x{max(image.footer_offset - layout.HEADER_SIZE, SECTOR):x}",
+            found=f"0x{footer.data_offset:x}",
+        )
+
+
+@rule("VHD112", "data-offset-unusual", severity=NOTE, spec="Xen Orchestra: vhd-lib")
+def data_offset_unusual(footer: Footer) -> Iterator[Fault]:
+    """The dynamic header does not follow the footer's copy.
+
+    Checks: the data offset is 512.
+    Matters: the specification allows it; Xen Orchestra and ocaml-vhd look for the header at 512 only.
+    Fix: if one of these must read it, rebuild it: `{rebuild}`
+    """
+    if footer.is_sparse and footer.data_offset != SECTOR:
+        yield Fault(
+            "the dynamic header is not where Xen Orchestra and ocaml-vhd look for it",
+            footer.span("data_offset"),
+            expected="0x200",
+            found=f"0x{footer.data_offset:x}",
+        )
