@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from vhdcheck import rules, targets
+from vhdcheck.codes import PRECEDENCE
 from vhdcheck.errors import UsageError
-from vhdcheck.findings import Finding, Report
+from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.model import Image
 from vhdcheck.plan import Wanted, steps
 from vhdcheck.sources import opened
@@ -138,6 +139,7 @@ class _Run:
             return
 
 
-def _order(finding: Finding) -> tuple[int, int, str]:
-    """ERRORs first, then by place, then by rule."""
-    return -finding.severity, finding.at.offset if finding.at else 0, finding.rule
+def _order(finding: Finding) -> tuple[int, int, int, str]:
+    """ERRORs first, and of these first the ones that the verdict's code stands for; then by place."""
+    rank = PRECEDENCE.index(finding.code) if finding.severity == Severity.ERROR else 0
+    return -finding.severity, rank, finding.at.offset if finding.at else 0, finding.rule

@@ -61,7 +61,7 @@ class Report:
     """Length of the file, in bytes."""
     target: Target
     findings: tuple[Finding, ...]
-    """All findings: ERRORs first, then by place."""
+    """All findings: ERRORs first, and of these first the ones that `code` stands for; then by place."""
     image: Image
     bytes_read: int = 0
     rounds: int = field(default=0)

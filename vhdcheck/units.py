@@ -14,6 +14,7 @@ SECTOR: Final = 512
 """Bytes in a sector. The format knows no other (Windows reports such disks as 512e)."""
 
 _UNITS: Final = {"": 1, "b": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1 << 40}
+_SHOWN: Final = (("EiB", 1 << 60), ("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB))
 _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.IGNORECASE)
 
 
@@ -53,16 +54,18 @@ def grouped(number: int) -> str:
 
 
 def human(size: int) -> str:
-    """Write a size in the largest unit it fills, to three digits: `1.5 MiB`, `40 GiB`, `512 bytes`."""
-    for unit, factor in (("TiB", 1 << 40), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
-        if abs(size) >= factor:
-            return f"{size / factor:.4g} {unit}"
-    return "1 byte" if size == 1 else f"{size} bytes"
+    """Write a size in the largest unit it fills, to four digits: `1.5 MiB`, `40 GiB`, `2040 GiB`, `512 bytes`."""
+    if size < KIB:
+        return "1 byte" if size == 1 else f"{size} bytes"
+    if size % GIB == 0 and size < 10_000 * GIB:
+        return f"{size // GIB} GiB"
+    unit, factor = next((unit, factor) for unit, factor in _SHOWN if size >= factor)
+    return f"{size / factor:.4g} {unit}"
 
 
 def exact(size: int) -> str:
     """Write a size for people and machines: `1.5 MiB (1 572 864 bytes)`."""
-    return human(size) if abs(size) < KIB else f"{human(size)} ({grouped(size)} bytes)"
+    return human(size) if size < KIB else f"{human(size)} ({grouped(size)} bytes)"
 
 
 def limit_words(size: int) -> str:

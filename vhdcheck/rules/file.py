@@ -111,8 +111,9 @@ def truncated(image: Image) -> Iterator[Fault]:
     if image.tail is None and image.footer is image.copy and image.table is not None:
         whole = image.table.claimed_end + FOOTER_SIZE
         if image.table.used and whole > image.size + FOOTER_SIZE:
+            lost = count(image.table.past_end.count, "block")
             yield Fault(
-                f"the file is truncated: {exact(whole - image.size)} are missing",
+                f"the file is truncated: {exact(whole - image.size)} are missing, and {lost} with them",
                 Span(image.size, whole - image.size, "file"),
                 expected=f"{grouped(whole)} bytes",
                 found=f"{grouped(image.size)} bytes",

@@ -254,12 +254,10 @@ def saved_state(footer: Footer) -> Iterator[Fault]:
 
     Checks: the saved state is 0.
     Matters: part of the disk's content is still in the saved memory; the file systems are in the middle of something.
-        XenServer refuses values above 1.
     Fix: start the virtual machine, shut it down, and take the image again.
     """
-    if footer.saved_state:
-        what = "the virtual machine is in a saved state" if footer.saved_state == 1 else "the saved state is no flag"
-        yield Fault(what, footer.span("saved_state"), expected="0", found=str(footer.saved_state))
+    if footer.saved_state == 1:
+        yield Fault("the virtual machine is in a saved state", footer.span("saved_state"), expected="0", found="1")
 
 
 @rule("VHD121", "saved-state-value", severity=WARNING, spec="vhd-util check")

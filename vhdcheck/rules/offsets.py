@@ -73,14 +73,14 @@ def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
 
 
 @rule("VHD112", "data-offset-unusual", severity=NOTE, spec="Xen Orchestra: vhd-lib")
-def data_offset_unusual(footer: Footer) -> Iterator[Fault]:
+def data_offset_unusual(footer: Footer, image: Image) -> Iterator[Fault]:
     """The dynamic header does not follow the footer's copy.
 
     Checks: the data offset is 512.
     Matters: the specification allows it; Xen Orchestra and ocaml-vhd look for the header at 512 only.
     Fix: if one of these must read it, rebuild it: `{rebuild}`
     """
-    if footer.is_sparse and footer.data_offset != SECTOR:
+    if footer.is_sparse and SECTOR < footer.data_offset < image.size:
         yield Fault(
             "the dynamic header is not where Xen Orchestra and ocaml-vhd look for it",
             footer.span("data_offset"),
