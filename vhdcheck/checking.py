@@ -16,6 +16,7 @@ from vhdcheck.sources import opened
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdcheck.bitmaps import Bitmaps
     from vhdcheck.sources import Readable, Source
     from vhdcheck.targets import Target
 
@@ -58,21 +59,9 @@ def check(
         >>> report.ok, report.message
         (False, '396: The image cannot be imported. The file is not a valid VHD.')
     """
-    judged_for = _target(target, max_virtual_size, max_physical_size)
+    judged_for = resolve(target, max_virtual_size, max_physical_size)
     with opened(source, name) as reader:
-        image = Image(reader.size)
-        run = _Run(reader, image, judged_for, deep=deep, now=now)
-        findings = sorted(run, key=_order)
-        reader.verify()
-    return Report(
-        source=reader.name,
-        size=reader.size,
-        target=judged_for,
-        findings=tuple(findings),
-        image=image,
-        bytes_read=run.bytes_read,
-        rounds=run.rounds,
-    )
+        return examine(reader, judged_for, deep=deep, now=now)
 
 
 def iter_findings(
@@ -93,7 +82,7 @@ def iter_findings(
         UsageError: an unknown target, a malformed limit, a source of the wrong kind.
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    judged_for = _target(target, max_virtual_size, max_physical_size)
+    judged_for = resolve(target, max_virtual_size, max_physical_size)
     return _findings(source, judged_for, deep=deep, now=now)
 
 
@@ -103,7 +92,37 @@ def _findings(source: Readable, target: Target, *, deep: bool, now: float | None
         reader.verify()
 
 
-def _target(target: str | Target, max_virtual_size: str | int | None, max_physical_size: str | int | None) -> Target:
+def examine(
+    reader: Source, target: Target, *, deep: bool = False, now: float | None = None, bitmaps: Bitmaps | None = None
+) -> Report:
+    """Examine an image by any driver, and report.
+
+    Args:
+        reader: the driver.
+        target: what to judge for.
+        deep: read the sector bitmaps too.
+        now: the time, in Unix seconds; the clock's by default.
+        bitmaps: what they said, where they were read already.
+
+    Raises:
+        SourceError: the image cannot be read, or changed meanwhile.
+    """
+    image = Image(reader.size)
+    run = _Run(reader, image, target, deep=deep, now=now, bitmaps=bitmaps)
+    findings = sorted(run, key=_order)
+    reader.verify()
+    return Report(
+        source=reader.name,
+        size=reader.size,
+        target=target,
+        findings=tuple(findings),
+        image=image,
+        bytes_read=run.bytes_read,
+        rounds=run.rounds,
+    )
+
+
+def resolve(target: str | Target, max_virtual_size: str | int | None, max_physical_size: str | int | None) -> Target:
     """Load the target, and see that it refuses only what exists."""
     loaded = targets.load(target, max_virtual_size=max_virtual_size, max_physical_size=max_physical_size)
     if unknown := loaded.refuses - rules.SLUGS:
@@ -115,22 +134,31 @@ def _target(target: str | Target, max_virtual_size: str | int | None, max_physic
 class _Run:
     """One examination: iterate over it for the findings; afterwards it knows what was read."""
 
-    def __init__(self, reader: Source, image: Image, target: Target, *, deep: bool, now: float | None) -> None:
+    def __init__(
+        self,
+        reader: Source,
+        image: Image,
+        target: Target,
+        *,
+        deep: bool,
+        now: float | None,
+        bitmaps: Bitmaps | None = None,
+    ) -> None:
         self.bytes_read = 0
         self.rounds = 0
-        self._reader, self._image, self._target, self._deep = reader, image, target, deep
+        self._reader, self._image, self._target = reader, image, target
+        self._plan = steps(image, deep=deep, bitmaps=bitmaps)
         self._now = time.time() if now is None else now
 
     def __iter__(self) -> Iterator[Finding]:
-        plan = steps(self._image, deep=self._deep)
-        answer: list[bytes] = []
+        plan = self._plan
         try:
             step = next(plan)
             while True:
                 if isinstance(step, Wanted):
                     answer = self._reader.read(step.spans)
                     self.rounds += 1
-                    self.bytes_read += sum(map(len, answer))
+                    self.bytes_read += sum(len(data) for data in answer if data is not None)
                     step = plan.send(answer)
                 else:
                     yield from rules.judge(step.part, step.value, image=self._image, target=self._target, now=self._now)

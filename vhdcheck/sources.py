@@ -36,8 +36,8 @@ class Source(Protocol):
     size: int
     """Length in bytes, learned once."""
 
-    def read(self, spans: Sequence[Span]) -> list[bytes]:
-        """Return each span's bytes."""
+    def read(self, spans: Sequence[Span]) -> Sequence[bytes | None]:
+        """Return each span's bytes; None for one that is out of reach."""
 
     def verify(self) -> None:
         """Raise SourceError if the image changed since it was opened."""
