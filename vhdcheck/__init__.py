@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vhdcheck.checking import check, iter_findings
     from vhdcheck.codes import Code
-    from vhdcheck.errors import SourceError, UsageError, VhdcheckError
+    from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.findings import Finding, Report, Severity
     from vhdcheck.model import Image, Span
+    from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
 
 __version__ = "0.1.0"
@@ -25,10 +26,12 @@ __all__ = [
     "Code",
     "Finding",
     "Image",
+    "ImageRefused",
     "Report",
     "Severity",
     "SourceError",
     "Span",
+    "StreamChecker",
     "Target",
     "UsageError",
     "VhdcheckError",
@@ -40,10 +43,12 @@ _HOMES = {
     "Code": "codes",
     "Finding": "findings",
     "Image": "model",
+    "ImageRefused": "errors",
     "Report": "findings",
     "Severity": "findings",
     "SourceError": "errors",
     "Span": "model",
+    "StreamChecker": "streaming",
     "Target": "targets",
     "UsageError": "errors",
     "VhdcheckError": "errors",

@@ -35,6 +35,8 @@ class Bitmaps:
     """The bytes behind the last bit are neither all zeros nor all ones."""
     contradicted: Blocks = field(default_factory=Blocks)
     """The batmap calls the block full, its bitmap does not."""
+    unmarked: Blocks = field(default_factory=Blocks)
+    """Sectors that the bitmap calls empty hold data. Known only of a stream, where the data passes anyway."""
 
 
 class Tally:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vhdcheck.findings import Report
+
 
 class VhdcheckError(Exception):
     """Base of everything that vhdcheck raises on purpose."""
@@ -9,6 +14,15 @@ class VhdcheckError(Exception):
 
 class UsageError(VhdcheckError, ValueError):
     """The caller asked for something that cannot be done: an unknown target, a malformed size, an unknown rule."""
+
+
+class ImageRefused(VhdcheckError):  # noqa: N818 (a verdict, not an error)
+    """An image that passed through a stream was refused, and the caller asked to be stopped by an exception."""
+
+    def __init__(self, report: Report) -> None:
+        """Carry the report: what was certain at that point."""
+        super().__init__(report.message)
+        self.report = report
 
 
 class SourceError(VhdcheckError, OSError):

@@ -58,7 +58,8 @@ MAX_LOCATOR: Final = 64 << 10
 MAX_BATMAP: Final = MAX_ENTRIES // 8
 TABLE: Final = "block allocation table"
 BATMAP: Final = "batmap"
-BITMAP: Final = "sector bitmap"
+BITMAP: Final = "bitmap["
+"""How the path of a sector bitmap begins; the block's number and a bracket follow."""
 BITMAPS_AT_ONCE: Final = 1 << 20
 """Bytes of sector bitmaps asked for at once, when deep."""
 KILLED: Final = b"\xc7" * FOOTER_SIZE
@@ -133,7 +134,7 @@ class _Reader:
 
 
 def steps(
-    image: Image, *, deep: bool = False, bitmaps: Bitmaps | None = None
+    image: Image, *, deep: bool = False, bitmaps: Bitmaps | None = None, head_length: int = END
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read an image, part by part, into `image`.
 
@@ -141,11 +142,12 @@ def steps(
         image: a new Image with its size.
         deep: read the sector bitmaps of all used blocks too.
         bitmaps: what they said, where they were read already.
+        head_length: bytes wanted of the beginning, at the first.
     """
     image.bitmaps = bitmaps
     size = image.size
     reader = _Reader(image)
-    head, tail = yield from reader.ask(Span(0, END, "head"), Span(max(0, size - END), END, "tail"))
+    head, tail = yield from reader.ask(Span(0, head_length, "head"), Span(max(0, size - END), END, "tail"))
     reader.windows = [(0, head), (size - len(tail), tail)]
     yield Known("size", size)
     yield from _find_footers(reader, image, head, tail)
@@ -355,10 +357,11 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
     at_once = max(1, BITMAPS_AT_ONCE // header.bitmap_length)
     for start in range(0, len(keys), at_once):
         batch = [divmod(key, 1 << 32) for key in keys[start : start + at_once].tolist()]
-        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, header.bitmap_length, BITMAP) for sector, _ in batch))
+        length = header.bitmap_length
+        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, length, f"{BITMAP}{block}]") for sector, block in batch))
         for (sector, block), bitmap in zip(batch, bitmaps, strict=True):
             if bitmap is not None:
                 tally.add(block, sector, bitmap)
-            elif BITMAP not in image.unseen:
-                image.unseen.append(BITMAP)
+            elif "sector bitmap" not in image.unseen:
+                image.unseen.append("sector bitmap")
     image.bitmaps = tally.result

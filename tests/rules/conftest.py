@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.recipes import NOW
-from vhdcheck import check
+from vhdcheck import StreamChecker, check
+from vhdcheck.streaming import check_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,10 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
     @cache
     def report(case: Case) -> Report:
         case.build().write(path)
-        return check(path, target=case.target, deep=case.deep, now=NOW)
+        if not case.stream:
+            return check(path, target=case.target, deep=case.deep, now=NOW)
+        checker = StreamChecker(target=case.target, deep=case.deep, now=NOW)
+        with path.open("rb") as file:
+            return check_stream(file, checker)
 
     return report

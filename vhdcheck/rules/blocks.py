@@ -270,6 +270,20 @@ def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]
         yield _bitmap_fault(bitmaps.contradicted, image, f"the batmap calls {many} full that the bitmaps do not")
 
 
+@rule("VHD424", "data-in-empty-sectors", severity=WARNING, spec="Block Allocation Table and Data Blocks: sector bitmap")
+def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+    """Sectors that the bitmap calls empty hold data.
+
+    Checks: with `--deep`, in a stream, the data of the sectors whose bits are clear; from a file no data is read.
+    Matters: readers disagree: qemu and dissect return the data, libvhdi and XenServer zeros (or the parent's data), and
+        7-Zip reports an error.
+    Fix: decide which reader is right, and rebuild with it. With what is stored: `{rebuild}`
+    """
+    if bitmaps.unmarked.count:
+        many = count(bitmaps.unmarked.count, "block")
+        yield _bitmap_fault(bitmaps.unmarked, image, f"{many} with data in sectors that the bitmap calls empty")
+
+
 def _bitmap_fault(blocks: Blocks, image: Image, message: str) -> Fault:
     """Report a defect of several bitmaps at once, at the first of them."""
     assert image.header is not None  # noqa: S101 (bitmaps are read by a header's word)

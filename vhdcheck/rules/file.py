@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vhdcheck.codes import Code
 from vhdcheck.formats import recognise, recognise_content
 from vhdcheck.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
-from vhdcheck.model import FIXED, FileEnds, Image, Span
+from vhdcheck.model import FIXED, FileEnds, Footer, Image, Span
 from vhdcheck.plan import KILLED, is_footer
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
@@ -98,6 +98,19 @@ def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
             found=f"{grouped(file.size)} bytes",
             fix=f"cut it off: `head -c {end} {{in}} > {{out}}`",
         )
+
+
+@rule("VHD650", "not-seen", severity=ERROR, spec="none: a limit of streams")
+def not_seen(image: Image) -> Iterator[Fault]:
+    """A part of the image had passed before it was known where it is.
+
+    Checks: in a stream, that the table, the batmap and the parent locators come behind the header that points at them.
+    Matters: nothing is known of that part, so the image cannot be called accepted. Readers of streams, such as
+        XenServer's and Xen Orchestra's imports, cannot read it either.
+    Fix: check it as a file; or rebuild the image, which puts its parts in order: `{rebuild}`
+    """
+    for part in dict.fromkeys(image.unseen):
+        yield Fault(f"the {part} passed before it was known where it is", Span(0, image.size, part))
 
 
 @rule("VHD605", "truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
@@ -200,6 +213,24 @@ def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
             expected="the guest's data",
             found="conectix",
         )
+
+
+@rule("VHD611", "two-images", severity=ERROR, code=Code.NOT_A_VHD, spec="CVE-2024-32498; qemu: vpc_probe")
+def two_images(file: FileEnds, image: Image) -> Iterator[Fault]:
+    """A fixed disk begins with a sound footer of another image.
+
+    Checks: the first sector of a fixed disk is not a footer with a good checksum.
+    Matters: qemu and oslo.utils (Glance, Nova) read the dynamic image that begins there, XenServer and Windows the
+        fixed disk: two images in one file. 7-Zip refuses it.
+    Fix: find out which of the two is meant, and ask the sender for that one alone.
+    """
+    head = file.head[:FOOTER_SIZE]
+    if image.tail is None or image.tail.disk_type != FIXED or image.tail.offset == 0 or not is_footer(head):
+        return
+    first = Footer.parse(head, 0, "data")
+    if first.checksum == first.computed_checksum:
+        place = Span(0, FOOTER_SIZE, "data")
+        yield Fault("the disk begins with the footer of another image", place, "the guest's data", "conectix")
 
 
 @rule("VHD610", "content-looks-like-image", severity=WARNING, spec="CVE-2024-32498; qemu: vpc_probe")

@@ -1,0 +1,197 @@
+"""StreamChecker: when a verdict is certain, what passes through, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fixtures.writer import GIB, KIB, MIB, dynamic, fixed
+from vhdcheck import ImageRefused, SourceError, StreamChecker, UsageError, check
+from vhdcheck.streaming import check_stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+GOOD = dynamic(10 * MIB, blocks=[0, 3]).tobytes()
+HEAD = 2 * KIB
+
+
+@pytest.mark.parametrize(
+    ("fields", "slug"),
+    [
+        ({}, "virtual-size-over-limit"),
+        ({"disk_type": 6}, "disk-type"),
+        ({"unique_id": bytes(16)}, "unique-id-zero"),
+        ({"disk_type": 4}, "differencing-disk"),
+    ],
+)
+def test_a_dynamic_image_is_refused_after_two_kib(fields: dict[str, object], slug: str) -> None:
+    image = dynamic(41 * GIB if not fields else 10 * MIB, **fields).tobytes()  # type: ignore[arg-type]
+    checker = StreamChecker()
+    assert checker.feed(image[: HEAD - 1]) == []
+    assert not checker.refused
+    assert slug in {finding.slug for finding in checker.feed(image[HEAD - 1 : HEAD])}
+    assert checker.refused
+
+
+def test_a_good_image_is_never_refused_on_the_way() -> None:
+    checker = StreamChecker()
+    for start in range(0, len(GOOD), 4099):
+        assert checker.feed(GOOD[start : start + 4099]) == []
+        assert not checker.refused
+    assert checker.finish().ok
+
+
+def test_the_physical_limit_is_noticed_with_the_first_byte_over_it() -> None:
+    checker = StreamChecker(max_physical_size=1 * MIB)
+    checker.feed(bytes(1 * MIB))
+    assert not checker.refused
+    (finding,) = checker.feed(b"\0")
+    assert (finding.rule, int(finding.code)) == ("VHD702", 609)
+    assert checker.feed(bytes(5 * MIB)) == []
+
+
+def test_blocks_over_each_other_are_known_once_the_table_has_passed() -> None:
+    image = dynamic(10 * MIB, blocks=[0, 3], bat={3: 4}).tobytes()
+    checker = StreamChecker()
+    assert [finding.slug for finding in checker.feed(image[:HEAD])] == ["duplicate-block"]
+
+
+def test_a_fixed_disk_is_judged_at_its_end() -> None:
+    checker = StreamChecker(max_virtual_size="1MiB")
+    assert checker.feed(fixed(3 * MIB).tobytes()) == []
+    assert not checker.refused
+    assert checker.finish().code == 413
+    assert checker.refused
+
+
+def test_finish_gives_the_same_report_again() -> None:
+    checker = StreamChecker()
+    checker.feed(GOOD)
+    assert checker.finish() is checker.finish()
+
+
+def test_an_empty_stream_is_refused() -> None:
+    report = StreamChecker(name="upload").finish()
+    assert (report.source, report.code) == ("upload", 396)
+
+
+def test_the_clock_and_the_target_are_those_asked_for() -> None:
+    checker = StreamChecker(target="azure")
+    checker.feed(GOOD)
+    assert "disk-type-not-accepted" in {finding.slug for finding in checker.finish().findings}
+    with pytest.raises(UsageError):
+        StreamChecker(target="nowhere")
+
+
+def test_a_claimed_table_costs_nothing() -> None:
+    """16 GiB claimed: not kept; 32 MiB claimed, the most that is kept: kept as it comes, and it does not come."""
+    chunk = bytes(1 * MIB)
+    for claim in (0xFFFF_FFFF, 1 << 23):
+        head = dynamic(10 * MIB, header={"max_table_entries": claim}).tobytes()[:HEAD]
+        StreamChecker().feed(head)  # imports
+        tracemalloc.start()
+        checker = StreamChecker()
+        checker.feed(head)
+        for _ in range(2):
+            checker.feed(chunk)
+        checker.finish()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 6 * MIB
+
+
+def test_a_long_stream_keeps_memory_flat() -> None:
+    chunk = bytes(1 * MIB)
+    checker = StreamChecker(max_virtual_size="2TiB", max_physical_size="2TiB")
+    checker.feed(dynamic(1024 * GIB).tobytes()[: 3 * MIB])
+    tracemalloc.start()
+    for _ in range(300):
+        checker.feed(chunk)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 * MIB
+
+
+def test_a_wrapped_file_passes_bytes_through_unchanged() -> None:
+    checker = StreamChecker()
+    with checker.wrap(io.BytesIO(GOOD)) as wrapped:
+        assert b"".join(iter(lambda: wrapped.read(70_000), b"")) == GOOD
+    assert checker.finish().ok
+    checker = StreamChecker()
+    assert io.BufferedReader(checker.wrap(io.BytesIO(GOOD))).read() == GOOD
+    assert checker.finish().ok
+    checker = StreamChecker()
+    assert checker.wrap(io.BytesIO(GOOD)).read() == GOOD
+    assert checker.finish().ok
+
+
+def upload(file: io.RawIOBase, size: int) -> None:
+    while file.read(size):
+        pass
+
+
+def test_a_wrapped_file_stops_the_uploader_early() -> None:
+    source = io.BytesIO(dynamic(41 * GIB).tobytes())
+    wrapped = StreamChecker().wrap(source, raise_early=True)
+    with pytest.raises(ImageRefused, match=r"^413: ") as caught:
+        upload(wrapped, 1024)
+    assert caught.value.report.code == 413
+    assert source.tell() == HEAD
+
+
+def test_a_wrapped_file_stops_the_uploader_at_the_end_at_last() -> None:
+    wrapped = StreamChecker(max_virtual_size="1MiB").wrap(io.BytesIO(fixed(3 * MIB).tobytes()), raise_early=True)
+    with pytest.raises(ImageRefused) as caught:
+        upload(wrapped, 65_536)
+    assert [finding.slug for finding in caught.value.report.findings][:1] == ["virtual-size-over-limit"]
+
+
+async def _chunks(image: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(image), 1000):
+        yield image[start : start + 1000]
+
+
+def test_async_chunks_pass_through_unchanged() -> None:
+    async def run() -> bytes:
+        return b"".join([chunk async for chunk in checker.awrap(_chunks(GOOD))])
+
+    checker = StreamChecker()
+    assert asyncio.run(run()) == GOOD
+    assert checker.finish().ok
+
+
+def test_async_chunks_stop_early() -> None:
+    async def run() -> int:
+        passed = 0
+        try:
+            async for chunk in StreamChecker().awrap(_chunks(dynamic(41 * GIB).tobytes()), raise_early=True):
+                passed += len(chunk)
+        except ImageRefused:
+            return passed
+        return -1
+
+    assert asyncio.run(run()) == 2000
+
+
+def test_a_stream_that_breaks_is_the_medium_s_fault() -> None:
+    class Broken(io.RawIOBase):
+        def readinto(self, buffer: object) -> int:  # noqa: ARG002 (the signature of the real one)
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(SourceError, match="Input/output error"):
+        check_stream(Broken(), StreamChecker())  # type: ignore[arg-type]
+
+
+def test_deep_finds_what_a_file_s_check_does_not_read() -> None:
+    image = dynamic(10 * MIB, blocks=[0, 2], bitmap={0: b"\xf0"}, content={0: b"x" * 5000}).tobytes()
+    checker = StreamChecker(target="generic", deep=True)
+    checker.feed(image)
+    slugs = {finding.slug for finding in checker.finish().findings}
+    assert slugs == {finding.slug for finding in check(image, target="generic", deep=True).findings} | {
+        "data-in-empty-sectors"
+    }

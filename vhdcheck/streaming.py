@@ -1,0 +1,332 @@
+"""StreamChecker: an image is judged while it passes through."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from vhdcheck import rules, targets
+from vhdcheck.bitmaps import Blocks
+from vhdcheck.checking import examine, resolve
+from vhdcheck.errors import ImageRefused, SourceError
+from vhdcheck.findings import Finding, Report, Severity
+from vhdcheck.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
+from vhdcheck.model import (
+    BATMAP_1_2,
+    COOKIE,
+    DIFFERENCING,
+    FORMAT_VERSION,
+    HEADER_COOKIE,
+    DynamicHeader,
+    Image,
+    Span,
+)
+from vhdcheck.plan import BITMAP, Known, Wanted, is_footer, steps
+from vhdcheck.streams import DataWatch, Kept, Passing
+from vhdcheck.units import SECTOR
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Generator
+
+    from vhdcheck.plan import Answers
+    from vhdcheck.targets import Target
+
+UNBOUNDED: Final = 1 << 62
+"""The length that a stream is taken to have until it ends."""
+HEAD: Final = 2048
+"""Bytes after which the first verdict is possible: the footer's copy and the usual place of the header."""
+CHUNK: Final = 1 << 20
+"""Bytes read at once: as many as a pipe can be made to hold."""
+CERTAIN: Final = ("footer", "header", "locators", "table")
+"""Parts whose ERRORs at the start of an image hold whatever follows."""
+
+
+class StreamChecker:
+    """Checks an image that can be read only once, from its beginning.
+
+    Feed it the chunks, in any sizes; `refused` turns true as soon as the image can no longer be accepted; `finish`
+    gives the report, the same as for a file. A layout that cannot be followed in a stream (a table before its header)
+    is judged as far as possible and refused with finding VHD650, which names what was not seen.
+
+    Memory: the table (32 MiB at the most) and 128 KiB, whatever the headers claim.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: str | Target = targets.DEFAULT,
+        max_virtual_size: str | int | None = None,
+        max_physical_size: str | int | None = None,
+        deep: bool = False,
+        now: float | None = None,
+        name: str = "<stream>",
+    ) -> None:
+        """Prepare for one image; the arguments are those of `check`.
+
+        With `deep` the sector bitmaps are judged as they pass and, since the data passes anyway, also whether there is
+        data in sectors that they call empty.
+
+        Raises:
+            UsageError: an unknown target, a malformed limit.
+        """
+        self._target = resolve(target, max_virtual_size, max_physical_size)
+        self._now = time.time() if now is None else now
+        self._deep, self.name = deep, name
+        self._passing = Passing()
+        self._early = Image(UNBOUNDED)
+        self._plan: Generator[Wanted | Known, Answers, None] | None = steps(self._early, deep=deep, head_length=HEAD)
+        self._request: tuple[Span, ...] = ()
+        self._answers: dict[int, bytes] = {}
+        self._trusted = False
+        self._watch: DataWatch | None = None
+        self._unmarked = Blocks()
+        self._found: list[Finding] = []
+        self._report: Report | None = None
+        self._advance(next(self._plan))
+
+    @property
+    def refused(self) -> bool:
+        """Whether it is certain that the image will be refused."""
+        return bool(self._found) if self._report is None else not self._report.ok
+
+    @property
+    def position(self) -> int:
+        """How many bytes have passed."""
+        return self._passing.position
+
+    def feed(self, chunk: bytes | bytearray | memoryview) -> list[Finding]:
+        """Let the next bytes pass.
+
+        Returns:
+            The ERRORs that have become certain. The report has them all, with their final places.
+        """
+        before = len(self._found)
+        view = memoryview(chunk).cast("B")
+        while len(view):
+            stop = self._passing.stop
+            step = len(view) if stop is None else min(len(view), stop - self.position)
+            self._look(view[:step], self.position)
+            self._passing.feed(view[:step])
+            view = view[step:]
+            if stop is not None and self.position >= stop:
+                self._arrived()
+        limit = self._target.max_physical_size
+        if limit is not None and self.position > limit and not any(each.rule == "VHD702" for each in self._found):
+            self._judge("size", self.position)
+        return self._found[before:]
+
+    def finish(self) -> Report:
+        """End the stream.
+
+        Returns:
+            The report on the whole image, as `check` gives it; the same at every call.
+        """
+        if self._report is None:
+            bitmaps = self._early.bitmaps
+            if bitmaps is not None:
+                bitmaps.unmarked = self._unmarked
+            self._report = examine(
+                Kept(self._passing, self.name), self._target, deep=self._deep, now=self._now, bitmaps=bitmaps
+            )
+        return self._report
+
+    def early_report(self) -> Report:
+        """Report what is certain so far, for one who stops here."""
+        return Report(self.name, self.position, self._target, tuple(self._found), self._early, self.position)
+
+    def wrap(self, file: BinaryIO, *, raise_early: bool = False) -> CheckedReader:
+        """Give back a file object that reads `file` and checks what passes.
+
+        Args:
+            file: a binary file object, such as the body of a request.
+            raise_early: raise ImageRefused, with the report, as soon as the image is refused, also at its end; an
+                uploader that reads from it stops then, and does not commit.
+        """
+        return CheckedReader(self, file, raise_early=raise_early)
+
+    async def awrap(self, chunks: AsyncIterable[bytes], *, raise_early: bool = False) -> AsyncIterator[bytes]:
+        """Pass chunks through and check them; `finish` gives the report afterwards. `raise_early` as in `wrap`."""
+        async for chunk in chunks:
+            self.feed(chunk)
+            if raise_early and self.refused:
+                raise ImageRefused(self.early_report())
+            yield chunk
+        if not self.finish().ok and raise_early:
+            raise ImageRefused(self.finish())
+
+    def _arrived(self) -> None:
+        """Note the spans that have come; go on with the plan when it has all that it asked for."""
+        for awaited in self._passing.arrived():
+            self._answers[awaited.span.offset] = bytes(awaited.data)
+            self._watch_block(awaited.span, bytes(awaited.data))
+        if self._passing.stop is None and self._plan is not None:
+            answers = [self._answer(span) for span in self._request]
+            self._answers.clear()
+            try:
+                self._advance(self._plan.send(answers))
+            except StopIteration:
+                self._plan = None
+
+    def _advance(self, step: Wanted | Known) -> None:
+        """Take what the plan knows, until it wants what has not come yet."""
+        assert self._plan is not None  # noqa: S101 (only called with one)
+        try:
+            while True:
+                if isinstance(step, Known):
+                    if step.part in CERTAIN and self._is_trusted():
+                        self._judge(step.part, step.value)
+                    step = self._plan.send(())
+                    continue
+                self._request = step.spans
+                self._passing.wait_for([span for span in step.spans if span.offset < UNBOUNDED // 2])
+                for span in step.spans:
+                    if span.end <= self.position:
+                        self._watch_block(span, self._passing.cut(span.offset, span.end))
+                if self._passing.stop is not None:
+                    return
+                step = self._plan.send([self._answer(span) for span in step.spans])
+        except StopIteration:
+            self._plan = None
+
+    def _answer(self, span: Span) -> bytes | None:
+        """Answer the plan; of the end, which nobody knows yet, with zeros."""
+        if span.offset >= UNBOUNDED // 2:
+            return bytes(span.length)
+        data = self._answers.get(span.offset) or self._passing.cut(span.offset, span.end)
+        return _with_a_footer(data) if span.offset == 0 and data is not None else data
+
+    def _is_trusted(self) -> bool:
+        """Say whether the start of the image can be judged by itself.
+
+        A sound copy of the footer can: if the footer at the end differs from it the image is refused for that, and also
+        if that is a fixed disk's. blktap before 1.2 hid images in one copy only, so there it may differ.
+        """
+        copy = self._early.copy
+        if copy is None or copy.checksum != copy.computed_checksum or copy.cookie != COOKIE:
+            return False
+        return not (copy.is_tap and copy.creator_version < BATMAP_1_2) and copy.unique_id != _STAND_IN_ID
+
+    def _judge(self, part: str, value: Any) -> None:  # noqa: ANN401 (whatever the part is)
+        judged = rules.judge(part, value, image=self._early, target=self._target, now=self._now)
+        self._found += [finding for finding in judged if finding.severity == Severity.ERROR]
+
+    def _watch_block(self, span: Span, bitmap: bytes | None) -> None:
+        """Begin to look for data in the sectors that a bitmap calls empty, and look at what has passed already."""
+        if not span.field.startswith(BITMAP) or bitmap is None or self._early.header is None:
+            return
+        self._watch = DataWatch(span, bitmap, self._early.header.block_size // SECTOR)
+        passed = self._passing.cut(span.end, min(self._watch.end, self.position)) if span.end < self.position else None
+        if passed:
+            self._look(memoryview(passed), span.end)
+
+    def _look(self, view: memoryview, offset: int) -> None:
+        """Look at the data of the block that passes."""
+        watch = self._watch
+        if watch is not None and watch.finds(offset, view):
+            self._unmarked.add(watch.block, watch.first_sector)
+            self._watch = None
+        elif watch is not None and offset + len(view) >= watch.end:
+            self._watch = None
+
+
+_STAND_IN_ID: Final = b"vhdcheck stream."
+
+
+def _with_a_footer(head: bytes) -> bytes:
+    """Put a footer before a dynamic header that has lost its own, so that what the header points at is kept.
+
+    Nothing is judged by it: it is only needed if the footer at the end of the stream turns out to be sound.
+    """
+    if is_footer(head[:FOOTER_SIZE]) or head[FOOTER_SIZE : FOOTER_SIZE + 8] != HEADER_COOKIE:
+        return head
+    header = DynamicHeader.parse(head[FOOTER_SIZE : FOOTER_SIZE + HEADER_SIZE].ljust(HEADER_SIZE, b"\0"), FOOTER_SIZE)
+    stand_in = {
+        "cookie": COOKIE,
+        "features": 2,
+        "file_format_version": FORMAT_VERSION,
+        "data_offset": FOOTER_SIZE,
+        "timestamp": 0,
+        "creator_application": b"tap\0",
+        "creator_version": BATMAP_1_2,
+        "creator_host_os": bytes(4),
+        "original_size": 0,
+        "current_size": header.max_table_entries * header.block_size,
+        "cylinders": 0,
+        "heads": 0,
+        "sectors_per_track": 0,
+        "disk_type": DIFFERENCING,
+        "checksum": 0,
+        "unique_id": _STAND_IN_ID,
+        "saved_state": 0,
+        "hidden": 0,
+        "reserved": bytes(426),
+    }
+    return FOOTER.build(stand_in) + head[FOOTER_SIZE:]
+
+
+class CheckedReader(io.RawIOBase):
+    """A file object that checks what is read through it; `checker.finish()` gives the report when all was read."""
+
+    def __init__(self, checker: StreamChecker, file: BinaryIO, *, raise_early: bool) -> None:
+        """Wrap a file object; closing this one closes that one."""
+        self.checker = checker
+        self._file, self._raise_early = file, raise_early
+
+    def readable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 (any writable buffer)
+        """Read into a buffer."""
+        view = memoryview(buffer).cast("B")
+        return self._passed(view[:0] if not len(view) else self._fill(view), asked=len(view))
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes, or all."""
+        data = self._file.read(-1 if size is None else size) or b""
+        self._passed(memoryview(data), asked=-1 if size is None else size)
+        return data
+
+    def _fill(self, view: memoryview) -> memoryview:
+        if hasattr(self._file, "readinto"):
+            return view[: self._file.readinto(view) or 0]
+        data = self._file.read(len(view))
+        view[: len(data)] = data
+        return view[: len(data)]
+
+    def _passed(self, view: memoryview, *, asked: int) -> int:
+        """Check bytes; at the end, and with `raise_early` at once, raise if the image is refused."""
+        self.checker.feed(view)
+        ended = (not len(view) and asked != 0) or asked < 0
+        if ended:
+            self.checker.finish()
+        if self._raise_early and self.checker.refused:
+            raise ImageRefused(self.checker.finish() if ended else self.checker.early_report())
+        return len(view)
+
+    def close(self) -> None:
+        """Close the file object below."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def check_stream(file: BinaryIO, checker: StreamChecker) -> Report:
+    """Read a stream to its end, and report. A pipe is enlarged first: four times faster between two processes.
+
+    Raises:
+        SourceError: the stream cannot be read.
+    """
+    with contextlib.suppress(ImportError, OSError, AttributeError):
+        import fcntl  # noqa: PLC0415 (not on every system)
+
+        fcntl.fcntl(file.fileno(), fcntl.F_SETPIPE_SZ, CHUNK)
+    view = memoryview(bytearray(CHUNK))
+    try:
+        while length := file.readinto(view):  # type: ignore[attr-defined]
+            checker.feed(view[:length])
+    except OSError as error:
+        raise SourceError(f"{checker.name}: {error.strerror or error}") from error
+    return checker.finish()
