@@ -114,16 +114,22 @@ def decode(raw: Sequence[bytes], entries: int) -> tuple[Entries, bytes]:
     return table, padding
 
 
-def analyse(table: Entries, bounds: Bounds) -> Table:
+def analyse(table: Entries, bounds: Bounds, *, padding: bytes = b"", batmap: bytes = b"") -> Table:
     """Find every block that is out of bounds, in the metadata, over the footer, twice there, or overlapping.
 
     Exact for any order of blocks. Time: linear where blocks lie in order, else one sort. Memory: about five times
     the table's.
+
+    Args:
+        table: the entries.
+        bounds: what they are judged against.
+        padding: what stands behind the last entry, to be kept.
+        batmap: XenServer's map of full blocks, to be compared.
     """
     is_used = table != UNUSED
     starts = table[is_used]
     if not len(starts):
-        return Table(entries=len(table))
+        return Table(entries=len(table), padding=padding, full_unused=_marked_unused(batmap, table))
     faults, regions, sane = _out_of_bounds(table, is_used, starts, bounds)
     last = int(starts.max())
     ordered, in_order = _ascending(sane)
@@ -148,6 +154,8 @@ def analyse(table: Entries, bounds: Bounds) -> Table:
         past_end=faults.get("past_end", NONE),
         over_footer=faults.get("over_footer", NONE),
         in_metadata=faults.get("in_metadata", NONE),
+        full_unused=_marked_unused(batmap, table),
+        padding=padding,
     )
 
 
@@ -159,8 +167,10 @@ def by_place(table: Entries) -> NDArray[np.uint64]:
     return keys
 
 
-def marked_unused(bits: bytes, table: Entries) -> Hits:
+def _marked_unused(bits: bytes, table: Entries) -> Hits:
     """Find the entries that a batmap calls full (most significant bit first) and that are not used."""
+    if not bits:
+        return NONE
     unpacked = np.unpackbits(np.frombuffer(bits, dtype=np.uint8), count=min(len(table), 8 * len(bits)))
     wrong = np.flatnonzero(unpacked.view(np.bool_) & (table[: len(unpacked)] == UNUSED))
     return Hits(len(wrong), tuple((int(block), UNUSED) for block in wrong[:EXAMPLES]))

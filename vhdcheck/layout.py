@@ -72,6 +72,15 @@ DYNAMIC_HEADER: Final = Struct(
     "reserved_2" / Bytes(256) * "zeros",
 )
 
+LOCATORS: Final = Array(8, LOCATOR)
+DYNAMIC_HEADER_RAW_LOCATORS: Final = Struct(
+    *(
+        "parent_locators" / Bytes(8 * LOCATOR_SIZE) if field.name == "parent_locators" else field
+        for field in DYNAMIC_HEADER.subcons
+    )
+)
+"""The same with its locators left as bytes: they are zeros in all but differencing disks, and cost most of the time."""
+
 BATMAP_HEADER_1_1: Final = Struct(
     "cookie" / Bytes(8) * "'tdbatmap'",
     "offset" / Int64ub * "bytes from the start of the file to the map",

@@ -108,6 +108,10 @@ class Footer:
         structure = layout.FOOTER if len(raw) == layout.FOOTER_SIZE else layout.SHORT_FOOTER
         return cls(offset, raw, where, *_values(structure, raw))
 
+    def copied(self, where: str, offset: int) -> Footer:
+        """Return the same bytes as found at another place."""
+        return Footer(offset, self.raw, where, *(getattr(self, name) for name in _FOOTER_FIELDS))
+
     def span(self, name: str) -> Span:
         """Say where a field is."""
         return _span(layout.FOOTER, name, self.offset, self.where)
@@ -138,6 +142,9 @@ class Footer:
         return checksum(self.raw, 64)
 
 
+_FOOTER_FIELDS: Final = Footer.__slots__[3:]
+
+
 @dataclass(frozen=True, slots=True)
 class ParentLocator:
     """One of the eight parent locator entries of a dynamic header; `data` is what it points at, as far as read."""
@@ -159,6 +166,10 @@ class ParentLocator:
     def is_empty(self) -> bool:
         """Whether every field of the entry is zero."""
         return not (any(self.platform_code) or self.data_space or self.data_length or self.reserved or self.data_offset)
+
+
+NO_LOCATORS: Final = tuple(ParentLocator(index, bytes(4), 0, 0, 0, 0) for index in range(8))
+"""Eight unused entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +195,12 @@ class DynamicHeader:
     @classmethod
     def parse(cls, raw: bytes, offset: int) -> DynamicHeader:
         """Parse 1024 bytes found at `offset`. Any bytes parse: the rules judge them."""
-        values = _values(layout.DYNAMIC_HEADER, raw)
-        values[11] = tuple(ParentLocator(index, *_container(entry)) for index, entry in enumerate(values[11]))
+        values = _values(layout.DYNAMIC_HEADER_RAW_LOCATORS, raw)
+        locators = values[11]
+        values[11] = NO_LOCATORS
+        if locators.strip(b"\0"):
+            parsed = layout.compiled(layout.LOCATORS).parse(locators)
+            values[11] = tuple(ParentLocator(index, *_container(entry)) for index, entry in enumerate(parsed))
         return cls(offset, raw, *values)
 
     def span(self, name: str) -> Span:

@@ -167,7 +167,9 @@ def _find_footers(reader: _Reader, image: Image, head: bytes, tail: bytes) -> Ge
     size = image.size
     image.tail = _footer_at_end(tail, size)
     copy = None
-    if is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
+    if image.tail is not None and head[:FOOTER_SIZE] == image.tail.raw and size > FOOTER_SIZE:
+        copy = image.tail.copied("footer_copy", 0)
+    elif is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
         copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
     stray = None
     if image.tail is None and size > SHORT_FOOTER_SIZE:
@@ -314,10 +316,8 @@ def _judge_table(
     ]
     bounds = bat.Bounds(image.blocks_needed, header.slot_length, inside, image.footer_offset, image.size)
     table, padding = bat.decode(pieces, entries)
-    full_unused = bat.NONE
-    if image.batmap is not None and image.batmap.map:
-        full_unused = bat.marked_unused(image.batmap.map, table)
-    image.table = replace(bat.analyse(table, bounds), padding=padding, full_unused=full_unused)
+    batmap = image.batmap.map if image.batmap is not None else b""
+    image.table = bat.analyse(table, bounds, padding=padding, batmap=batmap)
     yield Known("table", image.table)
     if image.table.is_sane:  # else what looks unused may belong to a block
         if deep and image.bitmaps is None:

@@ -155,4 +155,6 @@ def test_full_blocks_that_are_unused(bits: bytes, entries: list[int]) -> None:
         for block, sector in enumerate(entries)
         if sector == UNUSED and block < 8 * len(bits) and bits[block // 8] & 0x80 >> block % 8
     ]
-    assert bat.marked_unused(bits, table) == bat.Hits(len(wrong), tuple(wrong[: bat.EXAMPLES]))
+    bounds = bat.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
+    found = bat.analyse(table, bounds, batmap=bits).full_unused
+    assert found == bat.Hits(len(wrong), tuple(wrong[: bat.EXAMPLES]))

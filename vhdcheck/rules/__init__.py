@@ -84,7 +84,8 @@ class Rule:
     spec: str
     """Where the demand comes from: a section of the specification, or the tool that makes it."""
     examines: RuleFunction
-    parameters: tuple[str, ...]
+    needs: tuple[str, ...]
+    """What it takes besides the part that it examines."""
 
     @property
     def title(self) -> str:
@@ -153,7 +154,7 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if parameters[0] not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
-        RULES[number] = Rule(number, slug, severity, code, spec, function, parameters)
+        RULES[number] = Rule(number, slug, severity, code, spec, function, parameters[1:])
         _BY_PART[parameters[0]].append(RULES[number])
         return function
 
@@ -175,7 +176,7 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
     given = {"image": image, "target": target, "now": now}
     for each in _BY_PART[part]:
         try:
-            for fault in each.examines(value, *map(given.__getitem__, each.parameters[1:])):
+            for fault in each.examines(value, *[given[name] for name in each.needs]):
                 yield each.finding(fault, target)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"

@@ -60,6 +60,8 @@ def footer_checksum(copies: Image) -> Iterator[Fault]:
     """
     for footer in dict.fromkeys((copies.footer, copies.copy)):
         if footer is None or footer.checksum == footer.computed_checksum or _hidden_late(footer):
+            if copies.copy is not None and footer is not None and copies.copy.raw == footer.raw:
+                return
             continue
         where = "footer" if footer.where == "footer" else "copy of the footer"
         intact = copies.copy if footer is copies.footer else copies.footer

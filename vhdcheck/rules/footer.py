@@ -294,8 +294,8 @@ def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
         in 55 AA, oslo.utils (Glance, Nova) reports two formats at once and refuses too.
     Fix: rebuild the image, which clears them: `{rebuild}`
     """
-    used = sum(map(bool, footer.reserved)) + (footer.hidden > 1)
-    if used:
+    if footer.reserved.strip(b"\0") or footer.hidden > 1:
+        used = sum(map(bool, footer.reserved)) + (footer.hidden > 1)
         first = 85 if footer.hidden > 1 else 86 + next(i for i, byte in enumerate(footer.reserved) if byte)
         mbr = "; it ends in 55 AA, the mark of a boot sector" if footer.raw[510:] == b"\x55\xaa" else ""
         yield Fault(

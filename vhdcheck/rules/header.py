@@ -220,8 +220,8 @@ def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
     Matters: XenServer and 7-Zip refuse the image.
     Fix: rebuild the image, which clears them: `{rebuild}`
     """
-    used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]
-    if header.cookie == HEADER_COOKIE and used:
+    if header.cookie == HEADER_COOKIE and (header.reserved_1 or header.reserved_2.strip(b"\0")):
+        used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]
         yield Fault(
             f"{count(len(used), 'byte')} of the reserved areas {'is' if len(used) == 1 else 'are'} not zero",
             Span(header.offset + used[0], used[-1] - used[0] + 1, "header.reserved"),

@@ -57,13 +57,13 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
     """
     if _is_child(image) or header.cookie != HEADER_COOKIE:
         return
-    kept = [
-        name
-        for name in ("parent_unique_id", "parent_timestamp", "parent_unicode_name")
-        if any(header.raw[header.span(name).offset - header.offset :][: header.span(name).length])
-    ]
-    if any(not locator.is_empty for locator in header.parent_locators):
-        kept.append("parent_locators")
+    fields = {
+        "parent_unique_id": header.parent_unique_id.strip(b"\0"),
+        "parent_timestamp": header.parent_timestamp,
+        "parent_unicode_name": header.parent_unicode_name.strip(b"\0"),
+        "parent_locators": any(not locator.is_empty for locator in header.parent_locators),
+    }
+    kept = [name for name, value in fields.items() if value]
     if kept:
         yield Fault(
             f"a stand-alone disk names a parent, in {', '.join(kept)}",
