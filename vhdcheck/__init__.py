@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vhdcheck.checking import check, iter_findings
+    from vhdcheck.checking import acheck, check, iter_findings
     from vhdcheck.codes import Code
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.findings import Finding, Report, Severity
@@ -35,6 +35,7 @@ __all__ = [
     "Target",
     "UsageError",
     "VhdcheckError",
+    "acheck",
     "check",
     "iter_findings",
 ]
@@ -52,6 +53,7 @@ _HOMES = {
     "Target": "targets",
     "UsageError": "errors",
     "VhdcheckError": "errors",
+    "acheck": "checking",
     "check": "checking",
     "iter_findings": "checking",
 }

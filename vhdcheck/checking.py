@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vhdcheck import rules, targets
 from vhdcheck.codes import PRECEDENCE
@@ -12,11 +12,15 @@ from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.model import Image
 from vhdcheck.plan import Wanted, steps
 from vhdcheck.sources import opened
+from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from vhdcheck.bitmaps import Bitmaps
+    from vhdcheck.plan import Answers
+    from vhdcheck.remote import AsyncUrlSource, UrlSource
     from vhdcheck.sources import Readable, Source
     from vhdcheck.targets import Target
 
@@ -30,21 +34,25 @@ def check(
     deep: bool = False,
     now: float | None = None,
     name: str | None = None,
+    download: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Report:
     """Check an image, and return the verdict with all findings.
 
     A bad image is never an exception: any bytes at all end in a report.
 
     Args:
-        source: a path, the image as bytes, or an open binary file object that can seek. A file object's position is
-            put back.
+        source: a path, a URL, the image as bytes, or an open binary file object that can seek. A file object's
+            position is put back. URLs (`https://`, `s3://`, `az://`, ...) need the extra `vhdcheck[remote]`.
         target: what to judge for: `rackspace`, `azure`, `aws`, `xenserver`, `hyper-v`, `generic` (the format alone),
             or the path of a TOML file.
         max_virtual_size: the target's limit on the disk's size, overridden: bytes, or `"160GiB"`.
         max_physical_size: the target's limit on the file's length, overridden.
         deep: read the sector bitmaps of all used blocks too (no guest data).
         now: the time to judge creation times by, in Unix seconds; the clock's by default.
-        name: what to call the image in the report, instead of its path.
+        name: what to call the image in the report, instead of its path, or its URL without what may be secret.
+        download: of a server that ignores ranges, download the whole image, into a temporary file.
+        storage_options: arguments for fsspec's driver of a URL: credentials, endpoint.
 
     Returns:
         The report: `ok`, `code`, `message`, `findings`, `image`.
@@ -60,8 +68,45 @@ def check(
         (False, '396: The image cannot be imported. The file is not a valid VHD.')
     """
     judged_for = resolve(target, max_virtual_size, max_physical_size)
-    with opened(source, name) as reader:
+    with _opened(source, name, download=download, storage_options=storage_options) as reader:
         return examine(reader, judged_for, deep=deep, now=now)
+
+
+async def acheck(
+    source: Readable,
+    *,
+    target: str | Target = targets.DEFAULT,
+    max_virtual_size: str | int | None = None,
+    max_physical_size: str | int | None = None,
+    deep: bool = False,
+    now: float | None = None,
+    name: str | None = None,
+    download: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Report:
+    """Check an image without blocking the event loop; as `check`, which explains the arguments.
+
+    URLs are read by fsspec's asynchronous file systems; what is no URL is read in a thread.
+    """
+    import asyncio  # noqa: PLC0415 (costs 20 ms)
+
+    from vhdcheck.remote import async_opened_url  # noqa: PLC0415
+
+    judged_for = resolve(target, max_virtual_size, max_physical_size)
+    if not is_url(source):
+        return await asyncio.to_thread(check, source, target=judged_for, deep=deep, now=now, name=name)
+    async with async_opened_url(source, name, download=download, storage_options=storage_options) as reader:
+        run = _Run(reader, judged_for, deep=deep, now=now)
+        findings = []
+        step = run.answered()
+        while step is not None:
+            if isinstance(step, Wanted):
+                step = run.answered(await reader.read(step.spans))
+            else:
+                findings.append(step)
+                step = run.answered()
+        await reader.verify()
+        return run.report(findings)
 
 
 def iter_findings(
@@ -72,6 +117,8 @@ def iter_findings(
     max_physical_size: str | int | None = None,
     deep: bool = False,
     now: float | None = None,
+    download: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[Finding]:
     """Check an image, and yield each finding as soon as its part of the image is known.
 
@@ -83,13 +130,26 @@ def iter_findings(
         SourceError: the image cannot be read, or changed meanwhile.
     """
     judged_for = resolve(target, max_virtual_size, max_physical_size)
-    return _findings(source, judged_for, deep=deep, now=now)
+    reader = _opened(source, None, download=download, storage_options=storage_options)
+    return _findings(reader, judged_for, deep=deep, now=now)
 
 
-def _findings(source: Readable, target: Target, *, deep: bool, now: float | None) -> Iterator[Finding]:
-    with opened(source) as reader:
-        yield from _Run(reader, Image(reader.size), target, deep=deep, now=now)
+def _findings(
+    opening: AbstractContextManager[Source], target: Target, *, deep: bool, now: float | None
+) -> Iterator[Finding]:
+    with opening as reader:
+        yield from _served(_Run(reader, target, deep=deep, now=now), reader)
         reader.verify()
+
+
+def _opened(
+    source: Readable, name: str | None, *, download: bool, storage_options: Mapping[str, Any] | None
+) -> AbstractContextManager[Source]:
+    if is_url(source):
+        from vhdcheck.remote import opened_url  # noqa: PLC0415 (asyncio costs 20 ms)
+
+        return opened_url(source, name, download=download, storage_options=storage_options)
+    return opened(source, name)
 
 
 def examine(
@@ -107,19 +167,21 @@ def examine(
     Raises:
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    image = Image(reader.size)
-    run = _Run(reader, image, target, deep=deep, now=now, bitmaps=bitmaps)
-    findings = sorted(run, key=_order)
+    run = _Run(reader, target, deep=deep, now=now, bitmaps=bitmaps)
+    findings = list(_served(run, reader))
     reader.verify()
-    return Report(
-        source=reader.name,
-        size=reader.size,
-        target=target,
-        findings=tuple(findings),
-        image=image,
-        bytes_read=run.bytes_read,
-        rounds=run.rounds,
-    )
+    return run.report(findings)
+
+
+def _served(run: _Run, reader: Source) -> Iterator[Finding]:
+    """Serve an examination from a driver, and yield what it finds."""
+    step = run.answered()
+    while step is not None:
+        if isinstance(step, Wanted):
+            step = run.answered(reader.read(step.spans))
+        else:
+            yield step
+            step = run.answered()
 
 
 def resolve(target: str | Target, max_virtual_size: str | int | None, max_physical_size: str | int | None) -> Target:
@@ -132,12 +194,11 @@ def resolve(target: str | Target, max_virtual_size: str | int | None, max_physic
 
 
 class _Run:
-    """One examination: iterate over it for the findings; afterwards it knows what was read."""
+    """One examination, whoever serves it; afterwards it knows what was read."""
 
     def __init__(
         self,
-        reader: Source,
-        image: Image,
+        reader: Source | UrlSource | AsyncUrlSource,
         target: Target,
         *,
         deep: bool,
@@ -146,25 +207,49 @@ class _Run:
     ) -> None:
         self.bytes_read = 0
         self.rounds = 0
-        self._reader, self._image, self._target = reader, image, target
-        self._plan = steps(image, deep=deep, bitmaps=bitmaps)
-        self._now = time.time() if now is None else now
+        self._reader, self._target = reader, target
+        self._image = Image(reader.size)
+        self._talk = self._talking(deep=deep, now=time.time() if now is None else now, bitmaps=bitmaps)
 
-    def __iter__(self) -> Iterator[Finding]:
-        plan = self._plan
+    def answered(self, answer: Answers | None = None) -> Wanted | Finding | None:
+        """Take the answer to what was wanted; return what is wanted next, or a finding; None at the end."""
+        if answer is not None:
+            self.rounds += 1
+            self.bytes_read += sum(len(data) for data in answer if data is not None)
         try:
-            step = next(plan)
-            while True:
-                if isinstance(step, Wanted):
-                    answer = self._reader.read(step.spans)
-                    self.rounds += 1
-                    self.bytes_read += sum(len(data) for data in answer if data is not None)
-                    step = plan.send(answer)
-                else:
-                    yield from rules.judge(step.part, step.value, image=self._image, target=self._target, now=self._now)
-                    step = plan.send(())
+            return self._talk.send(answer)
         except StopIteration:
-            return
+            return None
+
+    def _talking(
+        self, *, deep: bool, now: float, bitmaps: Bitmaps | None
+    ) -> Generator[Wanted | Finding, Answers | None, None]:
+        plan = steps(self._image, deep=deep, bitmaps=bitmaps)
+        answer: Answers = ()
+        while True:
+            try:
+                step = plan.send(answer) if answer else next(plan)
+            except StopIteration:
+                return
+            answer = ()
+            if isinstance(step, Wanted):
+                answer = (yield step) or ()
+            else:
+                yield from rules.judge(step.part, step.value, image=self._image, target=self._target, now=now)
+
+    def report(self, findings: list[Finding]) -> Report:
+        """Report the findings, in order, and what they cost."""
+        traffic = getattr(self._reader, "traffic", None)  # a driver for URLs knows what went over the wire
+        return Report(
+            source=self._reader.name,
+            size=self._reader.size,
+            target=self._target,
+            findings=tuple(sorted(findings, key=_order)),
+            image=self._image,
+            bytes_read=traffic.bytes if traffic else self.bytes_read,
+            rounds=traffic.rounds if traffic else self.rounds,
+            requests=traffic.requests if traffic else 0,
+        )
 
 
 def _order(finding: Finding) -> tuple[int, int, int, str]:

@@ -12,9 +12,9 @@ import vhdcheck
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.findings import Report
+    from vhdcheck.findings import Failure, Report
     from vhdcheck.inputs import Walk
-    from vhdcheck.report.results import Failure, Results
+    from vhdcheck.report.results import Results
     from vhdcheck.targets import Target
 
 EPILOG: Final = """\
@@ -44,7 +44,12 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="image, or folder to search for .vhd and .avhd images")
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="image, URL, folder to search for .vhd and .avhd images, or - for standard input",
+    )
     parser.add_argument(
         "--target",
         default="rackspace",
@@ -54,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-virtual-size", metavar="SIZE", help="limit on the disk's size, instead of the target's")
     parser.add_argument(
         "--max-physical-size", metavar="SIZE", help="limit on the file's length, instead of the target's"
+    )
+    parser.add_argument(
+        "--stdin-filename", metavar="NAME", default="<stdin>", help="what to call the image that - reads"
+    )
+    parser.add_argument(
+        "--download", action="store_true", help="download whole images from servers that do not send parts"
     )
     parser.add_argument("--deep", action="store_true", help="read the sector bitmaps of all blocks too (no guest data)")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="form of the report (default: text)")
@@ -125,6 +136,8 @@ def _run(options: argparse.Namespace) -> int:
 
     if not options.paths:
         raise UsageError("name an image or a folder (see --help)")
+    if "-" in options.paths and len(options.paths) > 1:
+        raise UsageError("- reads one image from standard input, and goes alone")
     from vhdcheck import targets  # noqa: PLC0415
     from vhdcheck.inputs import Walk  # noqa: PLC0415
     from vhdcheck.report.results import Results  # noqa: PLC0415
@@ -147,14 +160,23 @@ def _checked(options: argparse.Namespace, target: Target, walk: Walk, results: R
     """Check each image, and go on when one cannot be."""
     from vhdcheck.checking import check  # noqa: PLC0415
     from vhdcheck.errors import SourceError  # noqa: PLC0415
-    from vhdcheck.report.results import Failure  # noqa: PLC0415
+    from vhdcheck.findings import Failure  # noqa: PLC0415
+    from vhdcheck.urls import redacted  # noqa: PLC0415
 
     result: Report | Failure
+    if options.paths == ["-"]:
+        from vhdcheck.stdin import check_stdin  # noqa: PLC0415 (streams need more)
+
+        result = check_stdin(target, deep=options.deep, name=options.stdin_filename)
+        results.add(result)
+        yield result
+        return
     for path in walk.images(options.paths):
         try:
-            result = check(path, target=target, deep=options.deep)
+            result = check(path, target=target, deep=options.deep, download=options.download)
         except SourceError as error:
-            result = Failure(path, str(error).removeprefix(f"{path}: "))
+            name = redacted(path)
+            result = Failure(name, str(error).removeprefix(f"{name}: "))
         results.add(result)
         yield result
     for name, reason in walk.problems:

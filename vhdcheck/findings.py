@@ -52,6 +52,14 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """An image that could not be checked."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The verdict on one image."""
 
@@ -66,6 +74,8 @@ class Report:
     bytes_read: int = 0
     rounds: int = field(default=0)
     """Round trips to the source that this took."""
+    requests: int = 0
+    """Requests to a server that this took; 0 for what is no URL."""
 
     @property
     def ok(self) -> bool:

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import vhdcheck
+from vhdcheck.findings import Failure
 from vhdcheck.report.describe import facts, other_sizes
-from vhdcheck.report.results import Failure, Results, command_line
+from vhdcheck.report.results import Results, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +56,7 @@ def one(report: Report | Failure) -> dict[str, Any]:
         "size": report.size,
         "bytes_read": report.bytes_read,
         "rounds": report.rounds,
+        "requests": report.requests,
         "image": _image(report),
         "unexamined": list(report.image.unexamined),
         "findings": [_finding(finding, report.source) for finding in report.findings],

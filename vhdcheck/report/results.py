@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.findings import Failure
+from vhdcheck.urls import is_url
+
 if TYPE_CHECKING:
     from vhdcheck.findings import Report
 
@@ -17,14 +20,6 @@ if TYPE_CHECKING:
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 _PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")
 _GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An image that could not be checked."""
-
-    source: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -72,7 +67,9 @@ def printable(text: str) -> str:
 
 
 def command_line(fix: str, source: str) -> str:
-    """Put file names into a remedy, quoted for a shell."""
+    """Put file names into a remedy, quoted for a shell. What is no file, a URL or `<stdin>`, is `in.vhd` once saved."""
+    if is_url(source) or source in {"<stdin>", "<stream>", "<bytes>", "<file>"}:
+        source = "in.vhd"
     # A dash would begin an option, a colon end a protocol of qemu's: `nbd:...`.
     name = f"./{source}" if source.startswith("-") or ":" in source.partition("/")[0] else source
     # In an option of qemu-img a comma is written twice. A shell empties what `>` names before it reads anything.

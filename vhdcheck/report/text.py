@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.findings import Failure
 from vhdcheck.report.describe import paragraph
-from vhdcheck.report.results import Failure, Results, printable, remedy, severity_words, wrapped
+from vhdcheck.report.results import Results, printable, remedy, severity_words, wrapped
 from vhdcheck.units import count
 
 if TYPE_CHECKING:

@@ -1,0 +1,288 @@
+"""Drivers for URLs, through fsspec: few requests, absolute ranges only, and no secret in any text.
+
+Header-level work takes three requests at the most. HTTP: the first 4 KiB, which tell the length and where the table
+is; the last; the table. Stores: the length; the last 4 KiB, whose footer tells how long the metadata at the beginning
+usually are; all of these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.layout import FOOTER_SIZE, HEADER_SIZE
+from vhdcheck.model import Footer
+from vhdcheck.plan import is_footer
+from vhdcheck.transports import Http, Store, reason
+from vhdcheck.units import SECTOR, round_up
+from vhdcheck.urls import is_url, redacted
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+    from typing import TypeVar
+
+    from vhdcheck.model import Span
+
+    T = TypeVar("T")
+
+__all__ = ["AsyncUrlSource", "UrlSource", "async_opened_url", "is_url", "opened_url", "redacted"]
+
+AT_ONCE: Final = 16
+"""Requests under way at the same time."""
+GAP: Final = 64 << 10
+"""Bytes between two spans that are read rather than asked around: 64 KiB take less time than a request."""
+LONGEST: Final = 8 << 20
+"""Bytes that spans are merged up to; also of the metadata that one request fetches on the footer's word."""
+USUAL_BLOCK: Final = 2 << 20
+_EXTRAS: Final = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), "azure"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+}
+
+
+class AsyncUrlSource:
+    """An image behind a URL, for async callers."""
+
+    def __init__(self, transport: Http | Store, name: str, secrets: tuple[str, ...]) -> None:
+        """Take the way to the object; `open` comes first."""
+        self.name, self.size, self.traffic = name, 0, transport.traffic
+        self._transport, self._secrets = transport, secrets
+        self._kept: list[tuple[int, bytes]] = []
+        self._has_read = False
+        self._slots = asyncio.Semaphore(AT_ONCE if transport.serves_many else 1)
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made: tries and redirects count."""
+        return self.traffic.requests
+
+    async def open(self) -> None:
+        """Learn the length."""
+        self.size, head = await self._told(self._transport.open())
+        self.traffic.rounds += 1
+        if head:
+            self._kept.append((0, head))
+
+    async def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes: what is near each other in one request, all requests at once."""
+        wanted = [(span.offset, span.end) for span in spans]
+        first, self._has_read = not self._has_read, True
+        if first and not self._kept and len(wanted) > 1 and wanted[-1][0] - wanted[0][1] > GAP:
+            self._kept += await self._fetch([wanted[-1]])  # the end of the image, before its beginning
+            start, end = wanted[0]
+            wanted[0] = start, max(end, min(_metadata_length(self._kept[0][1]), self.size))
+        pieces = self._kept + await self._fetch(self._missing(wanted))
+        if first:
+            self._kept = pieces
+        return [_cut(pieces, span.offset, span.end) for span in spans]
+
+    def _missing(self, wanted: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Leave out what was kept, and merge what is near."""
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(wanted):
+            for offset, data in self._kept:
+                if offset <= start < offset + len(data):
+                    start = offset + len(data)  # noqa: PLW2901 (the rest of it)
+            if start >= end:
+                continue
+            if merged and start - merged[-1][1] <= GAP and end - merged[-1][0] <= LONGEST:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+        return merged
+
+    async def _fetch(self, ranges: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
+        async def one(start: int, end: int) -> tuple[int, bytes]:
+            async with self._slots:
+                return start, await self._told(self._transport.get(start, end))
+
+        self.traffic.rounds += bool(ranges)
+        tasks = [asyncio.create_task(one(start, end)) for start, end in ranges]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def verify(self) -> None:
+        """Raise SourceError if the object changed since it was opened."""
+        await self._told(self._transport.verify())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        with suppress(Exception):
+            await self._transport.close()
+
+    async def _told(self, work: Coroutine[Any, Any, T]) -> T:
+        """Turn any failure into a SourceError. It has no cause or context: a driver's texts hold URLs and keys."""
+        try:
+            return await work
+        except Exception as error:  # noqa: BLE001 (each driver has its own)
+            why = reason(error, quote=isinstance(self._transport, Store), secrets=self._secrets)
+        raise SourceError(f"{self.name}: {why}")
+
+
+class UrlSource:
+    """An image behind a URL. The requests are made in fsspec's thread."""
+
+    def __init__(self, source: AsyncUrlSource, loop: asyncio.AbstractEventLoop) -> None:
+        """Wrap an open source that lives in a loop that runs elsewhere."""
+        self.name, self.size, self.traffic = source.name, source.size, source.traffic
+        self._source, self._loop = source, loop
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made: tries and redirects count."""
+        return self.traffic.requests
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes."""
+        return _wait(self._loop, self._source.read(spans))
+
+    def verify(self) -> None:
+        """Raise SourceError if the object changed since it was opened."""
+        _wait(self._loop, self._source.verify())
+
+    def close(self) -> None:
+        """Close the connections."""
+        _wait(self._loop, self._source.close())
+
+
+@contextmanager
+def opened_url(
+    url: str, name: str | None = None, *, download: bool = False, storage_options: Mapping[str, Any] | None = None
+) -> Iterator[UrlSource]:
+    """Open an image behind a URL.
+
+    Args:
+        url: `https://...`, `s3://...`, or any other scheme that fsspec has a driver for.
+        name: what to call it, instead of the URL without its secrets.
+        download: if a server ignores ranges, download all of the image, into a temporary file.
+        storage_options: arguments for fsspec's driver: credentials, endpoint.
+
+    Raises:
+        SourceError: it cannot be reached, or not read in parts.
+        UsageError: fsspec, or the driver, is not installed.
+    """
+    _driver(url)
+    from fsspec.asyn import get_loop  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: PLC0415
+
+    loop = get_loop()
+    source = UrlSource(_wait(loop, _opened(url, name, download=download, storage_options=storage_options)), loop)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+@asynccontextmanager
+async def async_opened_url(
+    url: str, name: str | None = None, *, download: bool = False, storage_options: Mapping[str, Any] | None = None
+) -> AsyncIterator[AsyncUrlSource]:
+    """Open an image behind a URL, in the caller's loop. The arguments are those of `opened_url`."""
+    source = await _opened(url, name, download=download, storage_options=storage_options)
+    try:
+        yield source
+    finally:
+        await source.close()
+
+
+def _wait(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    future = asyncio.run_coroutine_threadsafe(work, loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()  # the caller was interrupted
+        raise
+
+
+def _driver(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
+    """Find the driver for a scheme."""
+    scheme = url.partition("://")[0].lower()
+    extra = _EXTRAS.get(scheme, "remote")
+    try:
+        from fsspec import get_filesystem_class  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: PLC0415
+    except ImportError:
+        raise UsageError(f'to check URLs, install more: pip install "vhdcheck[{extra}]"') from None
+    try:
+        return get_filesystem_class(scheme)
+    except ImportError as error:
+        advice = f'pip install "vhdcheck[{extra}]"' if scheme in {*_EXTRAS, "http", "https"} else str(error)
+        raise UsageError(f"{scheme}:// needs a driver: {advice}") from None
+    except ValueError:
+        raise UsageError(f"fsspec knows no driver for {scheme}://") from None
+
+
+async def _opened(
+    url: str, name: str | None, *, download: bool, storage_options: Mapping[str, Any] | None
+) -> AsyncUrlSource:
+    driver = _driver(url)
+    shown = redacted(name or url)
+    given = dict(storage_options or {})
+    try:
+        transport = _transport(driver, url, given, download=download)
+    except Exception as error:  # noqa: BLE001 (each driver has its own)
+        why = reason(error, quote=True, secrets=_secrets(url, given))
+    else:
+        source = AsyncUrlSource(transport, shown, _secrets(url, given))
+        try:
+            await source.open()
+        except BaseException:
+            await source.close()
+            raise
+        return source
+    raise SourceError(f"{shown}: {why}")  # out here it has no context
+
+
+def _transport(driver: Any, url: str, given: dict[str, Any], *, download: bool) -> Http | Store:  # noqa: ANN401
+    """Make a driver of our own: fsspec would share it with whoever uses the same options."""
+    scheme, _, rest = url.partition("://")
+    url = f"{scheme.lower()}://{rest}"
+    options = {**driver._get_kwargs_from_urls(url), **given, "skip_instance_cache": True}  # noqa: SLF001
+    # adlfs would close its client, which is closed already, at the exit of Python, in a loop that it then has not.
+    if driver.async_impl and _EXTRAS.get(scheme.lower()) != "azure":
+        options |= {"asynchronous": True, "loop": asyncio.get_running_loop()}
+    if scheme.lower() not in {"http", "https"}:
+        return Store(driver(**options), url)
+    if url.isascii() and url.isprintable() and " " not in url:
+        options.setdefault("encoded", True)  # a signature holds only for the very characters that were signed
+    return Http(driver(**options), url, download=download)
+
+
+def _secrets(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """List what no text may contain."""
+    parts = re.split(r"[/?#&=@:;]+", url.partition("://")[2])
+    texts = [str(value) for value in options.values() if isinstance(value, (str, bytes))]
+    return tuple(text for text in [*parts[1:], *texts] if len(text) > 3)  # noqa: PLR2004 (or nothing could be said)
+
+
+def _metadata_length(tail: bytes) -> int:
+    """Tell how far the metadata at the beginning usually reach, by the footer at the end; 0 if it is not known."""
+    raw = tail[-FOOTER_SIZE:]
+    if not is_footer(raw) or len(raw) < FOOTER_SIZE:
+        return 0
+    footer = Footer.parse(raw, 0, "footer")
+    if not footer.is_sparse or footer.data_offset > GAP:
+        return 0
+    blocks = -(-footer.current_size // USUAL_BLOCK)
+    length = footer.data_offset + HEADER_SIZE + round_up(4 * blocks, SECTOR)
+    if footer.is_tap:
+        length += SECTOR + round_up(-(-blocks // 8), SECTOR)  # the batmap
+    return length if length <= LONGEST else 0
+
+
+def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes:
+    """Put a span together from the pieces, which hold all of it."""
+    found = b""
+    while start < end:
+        part = next(data[start - at : end - at] for at, data in pieces if at <= start < at + len(data))
+        if not found and len(part) == end - start:
+            return part
+        found += part
+        start += len(part)
+    return found

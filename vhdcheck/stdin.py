@@ -1,0 +1,44 @@
+"""An image on standard input: a stream, or, where it is redirected from a file, that file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from vhdcheck.checking import check
+from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.findings import Failure
+from vhdcheck.streaming import StreamChecker, check_stream
+
+if TYPE_CHECKING:
+    from vhdcheck.findings import Report
+    from vhdcheck.targets import Target
+
+
+def check_stdin(target: Target, *, deep: bool, name: str) -> Report | Failure:
+    """Check what comes on standard input, to its end.
+
+    A file is read where it lies, if it stands at its beginning; of a stream, which passes anyway, `deep` reads more.
+
+    Raises:
+        UsageError: standard input is a terminal.
+    """
+    if sys.stdin is None or sys.stdin.closed:
+        return Failure(name, "standard input is closed")
+    if sys.stdin.isatty():
+        raise UsageError("- reads an image from standard input, which is a terminal here: pipe one into it")
+    file = cast("BinaryIO", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+    try:
+        if _is_a_file(file):
+            return check(file, target=target, deep=deep, name=name)
+        return check_stream(file, StreamChecker(target=target, deep=deep, name=name))
+    except SourceError as error:
+        return Failure(name, str(error).removeprefix(f"{name}: "))
+
+
+def _is_a_file(file: BinaryIO) -> bool:
+    """Say whether it can be read at any place, and stands at its beginning."""
+    try:
+        return file.seekable() and file.tell() == 0
+    except OSError:
+        return False

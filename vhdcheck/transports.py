@@ -1,0 +1,320 @@
+"""Ways to an object: HTTP, and whatever else fsspec knows. Each tells the length, and fetches absolute ranges.
+
+HTTP is asked for the first 4 KiB at once: the answer tells the length, so that no HEAD is needed (which a presigned
+URL would refuse), and whether the server honours ranges at all. Stores tell the length first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from vhdcheck.plan import END
+from vhdcheck.units import exact
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Files: TypeAlias = Any
+    """A file system of fsspec, which has no types."""
+
+TIMEOUT: Final = 30.0
+"""Seconds that one answer may take; of a download, each piece."""
+TRIES: Final = 3
+BACKOFF: Final = 0.2
+"""Seconds before the second try; twice that before the third."""
+CHANGED: Final = "the object changed while it was checked"
+_AGAIN: Final = (502, 503, 504)
+_STATUS: Final = {
+    401: "the server asks for credentials, or does not accept these",
+    403: "access denied; of a signed URL: it may have expired",
+    404: "not found",
+    410: "not there any more",
+    412: CHANGED,
+    416: "the server says that these bytes are not in the object",
+    429: "too many requests",
+}
+_SAME: Final = ("size", "ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
+"""What file systems tell of an object that changes with it."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire."""
+
+    bytes: int = 0
+    requests: int = 0
+    rounds: int = 0
+    """Times that an answer was waited for; several requests may be under way in one."""
+
+
+class Told(Exception):  # noqa: N818 (a sentence, not a kind of error)
+    """A failure, told for people, free of secrets; `again` if another try may succeed."""
+
+    def __init__(self, reason: str, *, again: bool = False) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+def reason(error: Exception, *, quote: bool, secrets: tuple[str, ...] = ()) -> str:
+    """Tell a failure.
+
+    Args:
+        error: whatever a driver raised.
+        quote: whether to quote its text, if there can be no secret in it. A client of HTTP may quote half a URL.
+        secrets: what must not be quoted.
+    """
+    if isinstance(error, Told):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return f"no answer within {TIMEOUT:g} seconds"
+    if isinstance(error, FileNotFoundError):
+        return _STATUS[404]
+    if isinstance(error, PermissionError):
+        return "access denied"
+    status = getattr(error, "status_code", None) or getattr(error, "status", None)
+    if isinstance(status, int):
+        return of_status(status)
+    if re.search("pre-?condition", str(error), re.IGNORECASE):  # s3fs tells a 412 by S3's words alone
+        return CHANGED
+    cause = getattr(error, "os_error", error)
+    kind = type(error).__name__
+    if isinstance(cause, OSError) and cause.strerror and quote is False:
+        return f"{cause.strerror} ({kind})"
+    text = str(error).partition("\n")[0][:200]
+    if quote and text and "://" not in text and "=" not in text and not any(secret in text for secret in secrets):
+        return f"{text} ({kind})"
+    return f"the driver failed ({kind})"
+
+
+def of_status(status: int) -> str:
+    """Say what a status of HTTP means."""
+    words = _STATUS.get(status) or ("the server failed" if status >= 500 else "the server refuses")  # noqa: PLR2004
+    return f"{words} (HTTP {status})"
+
+
+class Http:
+    """An object behind HTTP. The requests are made here: fsspec would download all that a server cares to send."""
+
+    serves_many = True
+
+    def __init__(self, files: Files, url: str, *, download: bool) -> None:
+        """Take a file system, and whether an image may be downloaded whole."""
+        self.traffic = Traffic()
+        self._files, self._url, self._download = files, url, download
+        self._size = -1
+        self._identity: tuple[str | None, str | None] = (None, None)
+        self._whole: IO[bytes] | None = None
+        files.client_kwargs = {**files.client_kwargs, "trace_configs": [_counter(self.traffic)]}
+
+    async def open(self) -> tuple[int, bytes]:
+        """Ask for the first bytes; return length and these."""
+        head = await self.get(0, END)
+        return self._size, head
+
+    async def get(self, start: int, end: int) -> bytes:
+        """Return bytes, after three tries if need be."""
+        import aiohttp  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
+
+        for attempt in range(1, TRIES + 1):
+            if self._whole is not None:
+                self._whole.seek(start)
+                return self._whole.read(end - start)
+            try:
+                return await self._ask(start, end, aiohttp.ClientTimeout(total=None, sock_read=TIMEOUT))
+            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+                if isinstance(error, TimeoutError) or attempt == TRIES:
+                    raise
+            except Told as error:
+                if attempt == TRIES or not error.again:
+                    raise
+            await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
+        raise AssertionError  # the last try returns or raises
+
+    async def _ask(self, start: int, end: int, patience: Any) -> bytes:  # noqa: ANN401
+        session = await self._files.set_session()
+        options = {"timeout": patience, **self._files.kwargs}
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        if (self._identity[0] or "").startswith('"'):  # a weak ETag never matches
+            headers["If-Match"] = self._identity[0] or ""
+        options["headers"] = {**options.get("headers", {}), **headers}
+        async with (
+            asyncio.timeout(TIMEOUT) as limit,
+            session.get(self._files.encode_url(self._url), **options) as response,
+        ):
+            try:
+                if response.status not in (200, 206):
+                    return self._nothing(response)
+                if response.headers.get("Content-Encoding", "identity") != "identity":
+                    raise Told("the server sends it compressed, although told not to")
+                identity = response.headers.get("ETag"), response.headers.get("Last-Modified")
+                if self._size >= 0 and identity != self._identity:
+                    raise Told(CHANGED)
+                self._identity = identity
+                if response.status == 200:  # noqa: PLR2004 (OK)
+                    return await self._all(response, start, end, limit)
+                length = self._measure(response, start, end)
+                return await self._body(response, length)
+            finally:
+                response.close()  # or what was not asked for would be read, so that the connection can be used again
+
+    def _nothing(self, response: Any) -> bytes:  # noqa: ANN401
+        """Say why there is no answer; but an empty object has no first bytes."""
+        status: int = response.status
+        if status == 416:  # noqa: PLR2004 (Range Not Satisfiable)
+            if self._size < 0 and re.fullmatch(r"bytes \*/0", response.headers.get("Content-Range", "").strip()):
+                self._size = 0
+                return b""
+            if self._size >= 0:
+                raise Told(CHANGED)
+        raise Told(of_status(status), again=status in _AGAIN)
+
+    def _measure(self, response: Any, start: int, end: int) -> int:  # noqa: ANN401
+        """Take the length from the answer, see that it is an answer to the question, and return how much it holds."""
+        said = response.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", said.strip(), re.ASCII)
+        if match is None:
+            raise Told("the server does not say which bytes it sends, or how long the object is")
+        first, last, size = map(int, match.groups())
+        if self._size >= 0 and size != self._size:
+            raise Told(CHANGED)
+        expected = min(end, size) - start
+        announced = response.content_length
+        if first != start or last != min(end, size) - 1 or announced not in (None, expected):
+            raise Told("the server sends other bytes than it was asked for")
+        self._size = size
+        return expected
+
+    async def _body(self, response: Any, length: int) -> bytes:  # noqa: ANN401
+        """Read no more than was asked for."""
+        data = bytearray()
+        while len(data) < length and (piece := await response.content.read(length - len(data))):
+            data += piece
+            self.traffic.bytes += len(piece)
+        if len(data) != length:
+            raise Told("the server's answer ends early")
+        return bytes(data)
+
+    async def _all(self, response: Any, start: int, end: int, limit: asyncio.Timeout) -> bytes:  # noqa: ANN401
+        """Take an answer that is the whole object, if it is short or the caller wants it."""
+        if self._size >= 0:
+            raise Told("the server honours ranges at one time and not at another")
+        length = response.content_length
+        if start == 0 and length is not None and length <= end:
+            self._size = length
+            return await self._body(response, length)
+        if not self._download:
+            much = "the whole object" if length is None else exact(length)
+            raise Told(f"the server ignores ranges: it would send {much}; allow it with --download (download=True)")
+        limit.reschedule(None)
+        whole = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
+        try:
+            async for piece in response.content.iter_chunked(1 << 20):
+                await asyncio.to_thread(whole.write, piece)
+                self.traffic.bytes += len(piece)
+            self._size = whole.tell()
+        except BaseException:
+            whole.close()
+            raise
+        self._whole = whole
+        return await self.get(start, end)
+
+    async def verify(self) -> None:
+        """Do nothing: each answer was compared with the first."""
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._whole is not None:
+            self._whole.close()
+        session = await self._files.set_session()
+        await session.close()
+
+
+def _counter(traffic: Traffic) -> Any:  # noqa: ANN401 (aiohttp.TraceConfig)
+    """Count each request as it leaves: redirects too, and those that aiohttp repeats by itself."""
+    import aiohttp  # noqa: PLC0415
+
+    async def count(*_: object) -> None:
+        traffic.requests += 1
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(count)
+    return trace
+
+
+class Store:
+    """An object in any other file system of fsspec."""
+
+    def __init__(self, files: Files, url: str) -> None:
+        """Take a file system of any kind."""
+        self.traffic = Traffic()
+        self._files, self._path = files, files._strip_protocol(url)  # noqa: SLF001
+        self.serves_many = bool(files.async_impl)
+        self._identity: dict[str, Any] = {}
+        self._pinned = False
+
+    async def _call(self, method: str, **arguments: Any) -> Any:  # noqa: ANN401
+        self.traffic.requests += 1
+        async with asyncio.timeout(TIMEOUT):
+            if self._files.async_impl:
+                return await getattr(self._files, f"_{method}")(self._path, **arguments)
+            return await asyncio.to_thread(getattr(self._files, method), self._path, **arguments)
+
+    async def _look(self) -> dict[str, Any]:
+        info = await self._call("info")
+        if info.get("type", "file") != "file":
+            raise Told(f"a {info['type']}, not a file")
+        if not isinstance(info.get("size"), int):
+            raise Told("its length is not known")
+        return {key: info[key] for key in _SAME if info.get(key)}
+
+    async def open(self) -> tuple[int, bytes]:
+        """Learn the length."""
+        self._identity = await self._look()
+        tag = self._identity.get("ETag")
+        if tag and hasattr(self._files, "s3_additional_kwargs"):
+            self._files.s3_additional_kwargs = {**self._files.s3_additional_kwargs, "IfMatch": tag}
+            self._pinned = True
+        return self._identity.get("size", 0), b""
+
+    async def get(self, start: int, end: int) -> bytes:
+        """Return bytes."""
+        if hasattr(self._files, "service_client"):
+            data = await self._from_azure(start, end)
+        else:
+            data = await self._call("cat_file", start=start, end=end)
+        self.traffic.bytes += len(data)
+        if len(data) != end - start:
+            raise Told(CHANGED if len(data) < end - start else "the driver sends more bytes than it was asked for")
+        return bytes(data)
+
+    async def _from_azure(self, start: int, end: int) -> bytes:
+        """Ask Azure's client itself, which tells the ETag with the bytes."""
+        container, blob, version = self._files.split_path(self._path)
+        self.traffic.requests += 1
+        async with (
+            asyncio.timeout(TIMEOUT),
+            self._files.service_client.get_blob_client(container=container, blob=blob) as client,
+        ):
+            answer = await client.download_blob(offset=start, length=end - start, version_id=version)
+            if answer.properties.etag != self._identity.get("etag"):
+                raise Told(CHANGED)
+            self._pinned = True
+            data: bytes = await answer.readall()
+            return data
+
+    async def verify(self) -> None:
+        """Look again, where the answers do not tell."""
+        if not self._pinned and await self._look() != self._identity:
+            raise Told(CHANGED)
+
+    async def close(self) -> None:
+        """Close the driver's sessions."""
+        for name in ("_s3", "service_client", "_session"):
+            session: Any = getattr(self._files, name, None)
+            if hasattr(session, "close"):
+                await session.close()
+                return
