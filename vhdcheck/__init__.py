@@ -13,10 +13,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vhdcheck.auditing import audit
     from vhdcheck.checking import acheck, check, iter_findings
     from vhdcheck.codes import Code
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
-    from vhdcheck.findings import Finding, Report, Severity
+    from vhdcheck.findings import Failure, Finding, Report, Severity
     from vhdcheck.model import Image, Span
     from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Code",
+    "Failure",
     "Finding",
     "Image",
     "ImageRefused",
@@ -36,12 +38,14 @@ __all__ = [
     "UsageError",
     "VhdcheckError",
     "acheck",
+    "audit",
     "check",
     "iter_findings",
 ]
 
 _HOMES = {
     "Code": "codes",
+    "Failure": "findings",
     "Finding": "findings",
     "Image": "model",
     "ImageRefused": "errors",
@@ -54,6 +58,7 @@ _HOMES = {
     "UsageError": "errors",
     "VhdcheckError": "errors",
     "acheck": "checking",
+    "audit": "auditing",
     "check": "checking",
     "iter_findings": "checking",
 }

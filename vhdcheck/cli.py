@@ -5,17 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+from typing import Final, NoReturn
 
 import vhdcheck
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vhdcheck.findings import Failure, Report
-    from vhdcheck.inputs import Walk
-    from vhdcheck.report.results import Results
-    from vhdcheck.targets import Target
 
 EPILOG: Final = """\
 exit status: 0 all images accepted, 1 an image refused, 2 an image could not be checked (or none was found).
@@ -48,8 +40,12 @@ def parser() -> argparse.ArgumentParser:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="image, URL, folder to search for .vhd and .avhd images, or - for standard input",
+        help="image, URL, pattern (*.vhd), folder to search for .vhd and .avhd images, or - for standard input",
     )
+    parser.add_argument(
+        "--files-from", metavar="FILE", help="check what FILE lists too, a path a line; - for standard input"
+    )
+    parser.add_argument("-0", "--null", action="store_true", help="in that list a NUL ends each path (find -print0)")
     parser.add_argument(
         "--target",
         default="rackspace",
@@ -67,7 +63,28 @@ def parser() -> argparse.ArgumentParser:
         "--download", action="store_true", help="download whole images from servers that do not send parts"
     )
     parser.add_argument("--deep", action="store_true", help="read the sector bitmaps of all blocks too (no guest data)")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="form of the report (default: text)")
+    workers = parser.add_mutually_exclusive_group()
+    workers.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="check N images at a time: files in N processes, URLs in threads",
+    )
+    workers.add_argument(
+        "--executor",
+        metavar="dask://HOST:PORT",
+        help="check on a dask cluster, whose workers have vhdcheck and see the same files",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "jsonl"),
+        default="text",
+        help="form of the report (default: text); jsonl: a line for each image at once, the summary on standard error",
+    )
+    parser.add_argument(
+        "--resume", metavar="FILE", help="leave out what FILE, the jsonl of an earlier run, has a line for"
+    )
     parser.add_argument("--rules", action="store_true", help="list all rules and exit")
     parser.add_argument(
         "--explain", metavar="RULE", help="explain a rule (VHD103, footer-checksum) or a code (413), and exit"
@@ -87,7 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     # numpy starts a thread pool for linear algebra, of which there is none here; without it, it loads 16 % faster.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if sys.stdout is None:  # Python's word for a descriptor that was closed when it started
+    if sys.stderr is None:  # Python's word for a descriptor that was closed when it started
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (for the rest of the process)
+    if sys.stdout is None:
         print("vhdcheck: cannot write: standard output is closed", file=sys.stderr)
         return 2
     for stream in (sys.stdout, sys.stderr):
@@ -111,6 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         _discard_output()
+        _leave_threads(130)
         return 130
     return status
 
@@ -126,77 +146,21 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _leave_threads(status: int) -> None:
+    """End the process if threads still wait for servers: Python would wait for them."""
+    import threading  # noqa: PLC0415 (not needed otherwise)
+
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        sys.stderr.flush()
+        os._exit(status)
+
+
 def _run(options: argparse.Namespace) -> int:
     if options.rules or options.explain is not None:
         from vhdcheck.report.explain import catalogue, explain  # noqa: PLC0415
 
         print(catalogue() if options.rules else explain(options.explain))
         return 0
-    from vhdcheck.errors import UsageError  # noqa: PLC0415
+    from vhdcheck.running import run  # noqa: PLC0415 (all the rest)
 
-    if not options.paths:
-        raise UsageError("name an image or a folder (see --help)")
-    if "-" in options.paths and len(options.paths) > 1:
-        raise UsageError("- reads one image from standard input, and goes alone")
-    from vhdcheck import targets  # noqa: PLC0415
-    from vhdcheck.inputs import Walk  # noqa: PLC0415
-    from vhdcheck.report.results import Results  # noqa: PLC0415
-
-    target = targets.load(
-        options.target, max_virtual_size=options.max_virtual_size, max_physical_size=options.max_physical_size
-    )
-    walk, results = Walk(), Results()
-    checked = _checked(options, target, walk, results)
-    if options.format == "json":
-        from vhdcheck.report.json import document  # noqa: PLC0415
-
-        print(document(list(checked), results, target))
-    else:
-        _write_text(options, checked, results, sys.stdout)
-    return results.exit_status
-
-
-def _checked(options: argparse.Namespace, target: Target, walk: Walk, results: Results) -> Iterator[Report | Failure]:
-    """Check each image, and go on when one cannot be."""
-    from vhdcheck.checking import check  # noqa: PLC0415
-    from vhdcheck.errors import SourceError  # noqa: PLC0415
-    from vhdcheck.findings import Failure  # noqa: PLC0415
-    from vhdcheck.urls import redacted  # noqa: PLC0415
-
-    result: Report | Failure
-    if options.paths == ["-"]:
-        from vhdcheck.stdin import check_stdin  # noqa: PLC0415 (streams need more)
-
-        result = check_stdin(target, deep=options.deep, name=options.stdin_filename)
-        results.add(result)
-        yield result
-        return
-    for path in walk.images(options.paths):
-        try:
-            result = check(path, target=target, deep=options.deep, download=options.download)
-        except SourceError as error:
-            name = redacted(path)
-            result = Failure(name, str(error).removeprefix(f"{name}: "))
-        results.add(result)
-        yield result
-    for name, reason in walk.problems:
-        result = Failure(name, reason)
-        results.add(result)
-        yield result
-    results.skipped_texts = walk.skipped_texts
-
-
-def _write_text(
-    options: argparse.Namespace, checked: Iterator[Report | Failure], results: Results, output: TextIO
-) -> None:
-    from vhdcheck.inputs import is_folder  # noqa: PLC0415
-    from vhdcheck.report.text import TextReport  # noqa: PLC0415
-
-    colour = output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    single = len(options.paths) == 1 and not is_folder(options.paths[0])
-    report = TextReport(colour=colour, brief=not single)
-    for result in checked:
-        for line in report.image(result):
-            print(line, file=output)
-    for line in report.summary(results):
-        print(line, file=output)
+    return run(options, sys.stdout, sys.stderr)

@@ -1,4 +1,7 @@
-"""What is reported: a Finding says what is wrong, where, and how to mend it; a Report is all of them together."""
+"""What is reported: a Finding says what is wrong, where, and how to mend it; a Report is all of them together.
+
+A Failure stands where a report would, for an image that could not be checked.
+"""
 
 from __future__ import annotations
 

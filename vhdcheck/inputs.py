@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
+import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.formats import recognise
 from vhdcheck.model import FileEnds
 from vhdcheck.plan import END, is_footer
 from vhdcheck.units import count
+from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from io import BufferedReader
 
 SUFFIXES: Final = (".vhd", ".avhd")
+_PIECE: Final = 1 << 16
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")
 
 
@@ -28,7 +35,7 @@ class Walk:
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Folders that could not be read, or hold no image: (name, reason)."""
 
-    def images(self, paths: list[str]) -> Iterator[str]:
+    def images(self, paths: Iterable[str]) -> Iterator[str]:
         """Yield the files to check, in order; a folder's by name."""
         for path in paths:
             if is_folder(path):
@@ -57,6 +64,50 @@ class Walk:
 
     def _unreadable(self, error: OSError) -> None:
         self.problems.append((str(error.filename), error.strerror or str(error)))
+
+
+def expanded(paths: Iterable[str]) -> Iterator[str]:
+    """Replace each pattern by what it matches, by name: `*`, `?`, `[...]`, and `**` for folders within folders.
+
+    A pattern that is itself a file, or that matches nothing, stays as it is, and so do URLs.
+    """
+    for path in paths:
+        if is_pattern(path) and (found := sorted(glob.iglob(path, recursive=True))):  # noqa: PTH207 (Path.glob takes no absolute one)
+            yield from found
+        else:
+            yield path
+
+
+def is_pattern(path: str) -> bool:
+    """Say whether a path is a pattern, and no file of that very name."""
+    return glob.has_magic(path) and not is_url(path) and not os.path.lexists(path)
+
+
+def listed_in(name: str, *, null: bool) -> Iterator[str]:
+    """Yield the paths that a file lists, as they are read.
+
+    Args:
+        name: the file; `-` is the standard input.
+        null: a NUL ends each path, as `find -print0` writes it, not the end of a line.
+
+    Raises:
+        UsageError: it is no list.
+        SourceError: it cannot be read.
+    """
+    end = b"\0" if null else b"\n"
+    try:
+        with nullcontext(cast("BufferedReader", sys.stdin.buffer)) if name == "-" else Path(name).open("rb") as file:
+            rest = b""
+            while piece := file.read1(_PIECE):
+                *whole, rest = (rest + piece).split(end)
+                yield from (os.fsdecode(path) for path in whole if path)
+                if len(rest) > _PIECE:
+                    raise UsageError(f"{name}: not a list of paths: nothing ends the one that begins {rest[:20]!r}")
+            if rest:
+                yield os.fsdecode(rest)
+    except (OSError, AttributeError) as error:  # a closed standard input is None
+        reason = error.strerror if isinstance(error, OSError) else "standard input is closed"
+        raise SourceError(f"{name}: {reason}") from error
 
 
 def is_folder(path: str) -> bool:

@@ -70,7 +70,7 @@ def test_closed() -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (2, "<stdin>: not checked: standard input is closed")
 
 
-@pytest.mark.parametrize("arguments", [["-", "a.vhd"], ["-", "-"]])
+@pytest.mark.parametrize("arguments", [["-", "a.vhd"], ["-", "-"], ["-", "--files-from", "list"]])
 def test_it_goes_alone(arguments: list[str]) -> None:
     done = subprocess.run([*COMMAND, *arguments], input=GOOD, capture_output=True, check=False)
     assert done.returncode == 2

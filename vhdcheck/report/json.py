@@ -1,4 +1,7 @@
-"""The report for programs: one versioned document. Its schema is `vhdcheck/schemas/report-v1.schema.json`."""
+"""The report for programs: one versioned document, or a line for each image.
+
+The schema is `vhdcheck/schemas/report-v1.schema.json`; a line is what `reports` holds there.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import vhdcheck
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import facts, other_sizes
-from vhdcheck.report.results import Results, command_line
+from vhdcheck.report.results import Results, as_unicode, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +30,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "vhdcheck", "version": vhdcheck.__version__},
         "target": {
-            "name": _text(target.name),
+            "name": as_unicode(target.name),
             "max_virtual_size": target.max_virtual_size,
             "max_physical_size": target.max_physical_size,
         },
@@ -44,12 +47,17 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
     return json.dumps(content, indent=2)
 
 
+def line(report: Report | Failure) -> str:
+    """Write a report as one line of JSON, in ASCII."""
+    return json.dumps(one(report)) + "\n"
+
+
 def one(report: Report | Failure) -> dict[str, Any]:
     """Make a report plain."""
     if isinstance(report, Failure):
-        return {"source": _text(report.source), "verdict": "not checked", "reason": _text(report.reason)}
+        return {"source": as_unicode(report.source), "verdict": "not checked", "reason": as_unicode(report.reason)}
     return {
-        "source": _text(report.source),
+        "source": as_unicode(report.source),
         "verdict": "accepted" if report.ok else "refused",
         "code": None if report.code is None else int(report.code),
         "message": report.message,
@@ -78,20 +86,15 @@ def _finding(finding: Finding, source: str) -> dict[str, Any]:
         "slug": finding.slug,
         "severity": finding.severity.word,
         "code": int(finding.code),
-        "message": _text(finding.message),
+        "message": as_unicode(finding.message),
         "location": None if finding.at is None else _span(finding.at),
-        "expected": _text(finding.expected),
-        "found": _text(finding.found),
-        "fix": _text(command_line(finding.fix, source)),
+        "expected": as_unicode(finding.expected),
+        "found": as_unicode(finding.found),
+        "fix": as_unicode(command_line(finding.fix, source)),
         "related": [_span(span) for span in finding.related],
-        "raised_by": _text(finding.raised_by) or None,
+        "raised_by": as_unicode(finding.raised_by) or None,
     }
 
 
 def _span(span: Span) -> dict[str, Any]:
     return {"offset": span.offset, "length": span.length, "field": span.field}
-
-
-def _text(text: str) -> str:
-    """Keep what JSON cannot carry, such as bytes of a file name that are no UTF-8, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()

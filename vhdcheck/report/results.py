@@ -11,15 +11,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.findings import Failure
-from vhdcheck.urls import is_url
+from vhdcheck.urls import is_url, redacted
 
 if TYPE_CHECKING:
     from vhdcheck.findings import Report
 
-
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 _PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")
 _GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
+
+
+EXAMPLES: Final = 3
+"""Images that the summary names for a code."""
+
+
+@dataclass(slots=True)
+class Before:
+    """What an earlier run came to, which this one resumes."""
+
+    verdicts: dict[str, str] = field(default_factory=dict)
+    """By source: `accepted`, `refused` or `not checked`."""
+    torn: bool = False
+    """Whether the earlier run was ended within its last line."""
+    skipped: int = 0
+    """Sources of this run that were done before; and how these were judged:"""
+    refused: int = 0
+    failed: int = 0
+
+    def has(self, source: str) -> bool:
+        """Say whether a source was done before, and count it."""
+        verdict = self.verdicts.get(as_unicode(redacted(source)))
+        if verdict is None:
+            return False
+        self.skipped += 1
+        self.refused += verdict == "refused"
+        self.failed += verdict == "not checked"
+        return True
 
 
 @dataclass(slots=True)
@@ -31,6 +58,9 @@ class Results:
     failed: int = 0
     crashed: int = 0
     skipped_texts: int = 0
+    before: Before = field(default_factory=Before)
+    by_code: dict[int, tuple[int, list[str]]] = field(default_factory=dict)
+    """Refused images: how many, and the first few."""
     by_severity: dict[str, int] = field(default_factory=lambda: {"error": 0, "warning": 0, "note": 0})
 
     def add(self, result: Report | Failure) -> None:
@@ -42,9 +72,14 @@ class Results:
             self.accepted += 1
         else:
             self.refused += 1
+            self._count_code(int(result.code or 0), result.source)
         self.crashed += result.crashed
         for finding in result.findings:
             self.by_severity[finding.severity.word] += 1
+
+    def _count_code(self, code: int, source: str) -> None:
+        number, examples = self.by_code.get(code, (0, []))
+        self.by_code[code] = number + 1, examples if number >= EXAMPLES else [*examples, source]
 
     @property
     def checked(self) -> int:
@@ -53,10 +88,15 @@ class Results:
 
     @property
     def exit_status(self) -> int:
-        """0 all accepted, 1 some refused, 2 some could not be checked, or none was there."""
-        if self.failed or self.crashed or not self.checked:
+        """0 all accepted, 1 some refused, 2 some could not be checked, or none was there; by an earlier run too."""
+        if self.failed or self.crashed or self.before.failed or not (self.checked or self.before.skipped):
             return 2
-        return 1 if self.refused else 0
+        return 1 if self.refused or self.before.refused else 0
+
+
+def as_unicode(text: str) -> str:
+    """Keep what JSON cannot carry, such as bytes of a file name that are no UTF-8, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def printable(text: str) -> str:

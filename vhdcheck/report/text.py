@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import paragraph
 from vhdcheck.report.results import Results, printable, remedy, severity_words, wrapped
-from vhdcheck.units import count
+from vhdcheck.units import count, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,11 @@ class TextReport:
         return f"    {self._paint('label', f'{label:<9}')} {text}"
 
     def summary(self, results: Results) -> Iterator[str]:
-        """Write the census, as lines."""
+        """Write refused images by code, where there are several, and the census; as lines."""
+        if results.refused > 1:
+            for code, (number, examples) in sorted(results.by_code.items()):
+                such = ":" if number == len(examples) else ", such as"
+                yield f"  {code}: {count(number, 'image')}{such} {', '.join(map(printable, examples))}"
         parts = [
             f"{number} {word}"
             for word, number in (
@@ -95,6 +99,8 @@ class TextReport:
         line = f"{total}: {', '.join(parts)}; {severity_words(results.by_severity)}" if parts else "no images"
         if results.skipped_texts:
             line += f"; {results.skipped_texts} skipped: text, VHDL source?"
+        if results.before.skipped:
+            line += f"; {grouped(results.before.skipped)} done before"
         yield line
 
     def _paint(self, style: str, text: str) -> str:

@@ -1,0 +1,128 @@
+"""A real dask cluster: a scheduler and two workers, one of which is killed during the run."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="distributed is not installed (extra dask)"
+)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Cluster:
+    """A scheduler and two workers, as processes of their own; each logs into a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.start("scheduler", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.address = self.told("scheduler", r"Scheduler at: +tcp://(\S+)")
+        for name in ("one", "two"):
+            worker = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--name", name)
+            self.start(name, "worker", f"tcp://{self.address}", *worker)
+        for name in ("one", "two"):
+            self.told(name, r"(Registered to)")
+
+    def start(self, name: str, kind: str, *words: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_LOGGING__DISTRIBUTED": "info"}
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "distributed.cli.dask_" + kind, *words],
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def told(self, name: str, pattern: str) -> str:
+        """Wait until a process has logged something, and return it."""
+        text = ""
+        for _ in range(600):
+            text = (self.folder / f"{name}.log").read_text()
+            if found := re.search(pattern, text):
+                return found[1]
+            assert self.processes[name].poll() is None, text
+            try:
+                self.processes[name].wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        raise AssertionError(text)
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    made = Cluster(folder)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_a_killed_worker_loses_nothing_and_doubles_nothing(
+    start: Callable[..., subprocess.Popen[bytes]], images: Callable[[int], list[str]], cluster: Cluster
+) -> None:
+    paths = images(6000)
+    folder = str(Path(paths[0]).parent)
+    (cluster.folder / "list").write_text("\n".join(paths), encoding="utf-8")
+    words = ("--executor", f"dask://{cluster.address}", "--format", "jsonl", "--files-from", cluster.folder / "list")
+    with start(*words) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = [process.stdout.readline() for _ in range(100)]
+        cluster.processes["one"].send_signal(signal.SIGKILL)
+        cluster.processes["one"].wait()
+        lines += process.stdout.readlines()
+        errors = process.stderr.read().decode()
+    results = [json.loads(line) for line in lines]
+    assert sorted(result["source"] for result in results) == paths
+    assert {result["verdict"] for result in results} == {"accepted", "refused"}
+    assert process.returncode == 1, errors
+    assert errors.splitlines()[-1].startswith("6 000 images: 4000 accepted, 2000 refused;")
+    assert folder in errors
+    assert "Traceback" not in errors
+
+
+def test_an_interrupt(
+    start: Callable[..., subprocess.Popen[bytes]], images: Callable[[int], list[str]], cluster: Cluster
+) -> None:
+    folder = Path(images(6000)[0]).parent
+    with start("--executor", f"dask://{cluster.address}", "--format", "jsonl", folder) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        lines = [first, *process.stdout.readlines()]
+        errors = process.stderr.read().decode()
+    assert process.returncode == 130
+    assert errors.endswith("vhdcheck: interrupted\n")
+    assert "Traceback" not in errors
+    assert all(json.loads(line) for line in lines)
+
+
+def test_a_scheduler_that_is_not_there(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "1s"}
+    done = run("--executor", "dask://127.0.0.1:9", "x.vhd", env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vhdcheck: dask://127.0.0.1:9: cannot reach the scheduler: ")
+    assert done.stderr.count("\n") == 1

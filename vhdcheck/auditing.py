@@ -1,0 +1,190 @@
+"""Many images, over any `concurrent.futures.Executor`: lazily, in batches, so many of them at a time."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from vhdcheck import targets
+from vhdcheck.checking import check, resolve
+from vhdcheck.errors import UsageError, VhdcheckError
+from vhdcheck.findings import Failure, Report
+from vhdcheck.urls import redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from concurrent.futures import Executor, Future
+
+    from vhdcheck.model import Image
+    from vhdcheck.targets import Target
+
+BATCH: Final = 64
+"""Images a task: 10 ms of work on local files, so that handing it over, up to 1 ms on a cluster, counts little."""
+
+Work: TypeAlias = "tuple[tuple[str, ...], dict[str, Any]]"
+"""Sources, and the arguments of `check`."""
+
+
+def audit(
+    sources: Iterable[str | os.PathLike[str]],
+    *,
+    executor: Executor | None = None,
+    batch: int = BATCH,
+    window: int | None = None,
+    target: str | Target = targets.DEFAULT,
+    max_virtual_size: str | int | None = None,
+    max_physical_size: str | int | None = None,
+    deep: bool = False,
+    now: float | None = None,
+    download: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[Report | Failure]:
+    """Check many images, and yield a report for each as it completes, in no certain order.
+
+    What cannot be checked costs one Failure, whatever the reason. `sources` may be endless: no more of it is taken than
+    is under way. The reports are the same with every executor; they do without the few large parts of an image's
+    metadata (`image.slack.data`, `image.batmap.map`, the locators' `data`), so that they pass quickly between
+    processes and many of them can be kept.
+
+    A batch whose worker fails as a whole is tried again, alone and then in halves, so that an image that kills its
+    worker costs a Failure for itself only. Batches may so be checked twice, and are reported once. It takes an
+    executor that replaces lost workers, as a cluster does; a `ProcessPoolExecutor` does not, `vhdcheck.pools.Processes`
+    does.
+
+    Args:
+        sources: paths and URLs.
+        executor: where to check; the caller closes it. Only `submit` with one positional argument is used, and that
+            and its result can be pickled. Without one, images are checked here, one after the other.
+        batch: images a task.
+        window: tasks under way at the same time; by default four for each of this machine's processors.
+        target: as in `check`, like all that follows.
+        max_virtual_size: bytes, or `"160GiB"`.
+        max_physical_size: the same.
+        deep: read the sector bitmaps too.
+        now: the time to judge by, in Unix seconds; the clock's by default.
+        download: of a server that ignores ranges, download the whole image.
+        storage_options: arguments for fsspec's driver of URLs.
+
+    Raises:
+        UsageError: an unknown target, a malformed limit, an empty batch or window.
+        Exception: whatever `executor.submit` raises, when the executor takes no more work.
+
+    Examples:
+        >>> from vhdcheck import audit
+        >>> [result.source for result in audit(["fixtures/dynamic-empty.vhd", "none.vhd"])]
+        ['fixtures/dynamic-empty.vhd', 'none.vhd']
+    """
+    if window is None:
+        window = 4 * (os.cpu_count() or 1)
+    if batch < 1 or window < 1:
+        raise UsageError(f"batch and window are at least 1, not {batch} and {window}")
+    options = {
+        "target": resolve(target, max_virtual_size, max_physical_size),
+        "deep": deep,
+        "now": now,
+        "download": download,
+        "storage_options": storage_options,
+    }
+    paths = (os.fspath(source) for source in sources)
+    if executor is None:
+        return (_checked(path, options) for path in paths)
+    return _Dispatch(executor, options).results(paths, batch, window)
+
+
+def check_batch(work: Work) -> list[Report | Failure]:
+    """Check a batch: what runs in a worker."""
+    sources, options = work
+    return [_checked(source, options) for source in sources]
+
+
+def _checked(source: str, options: dict[str, Any]) -> Report | Failure:
+    try:
+        report = check(source, **options)
+    except VhdcheckError as error:
+        return Failure(redacted(source), str(error).removeprefix(f"{redacted(source)}: "))
+    except Exception as error:  # noqa: BLE001 (a defect of vhdcheck must not end a run of a million images)
+        return Failure(redacted(source), f"vhdcheck failed: {_words(error)}")
+    return replace(report, image=_slimmed(report.image))
+
+
+def _slimmed(image: Image) -> Image:
+    """Leave out of an image what can be long: 64 KiB of slack and of each locator, 1 MiB of batmap."""
+    changes: dict[str, Any] = {}
+    if image.slack is not None and image.slack.data:
+        changes["slack"] = replace(image.slack, data=b"")
+    if image.batmap is not None and image.batmap.map:
+        changes["batmap"] = replace(image.batmap, map=b"")
+    if any(locator.data for locator in image.locators):
+        changes["locators"] = tuple(replace(locator, data=b"") for locator in image.locators)
+    return replace(image, **changes) if changes else image
+
+
+class _Dispatch:
+    """Batches under way in an executor."""
+
+    def __init__(self, executor: Executor, options: dict[str, Any]) -> None:
+        self._executor = executor
+        self._options = options
+        self._flying: dict[Future[list[Report | Failure]], tuple[str, ...]] = {}
+
+    def results(self, paths: Iterator[str], batch: int, window: int) -> Iterator[Report | Failure]:
+        """Keep `window` batches under way, and yield what they come to."""
+        suspects: deque[tuple[str, ...]] = deque()
+        try:
+            while True:
+                # With a suspect the window runs dry first: who is then alone in the executor is to blame.
+                while not suspects and len(self._flying) < window and (sources := tuple(islice(paths, batch))):
+                    self._submit(sources)
+                if self._flying:
+                    for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
+                        sources = self._flying.pop(future)
+                        if _error(future) is None:
+                            yield from future.result()
+                        else:
+                            suspects.append(sources)
+                elif suspects:
+                    yield from self._alone(suspects.popleft())
+                else:
+                    return
+        finally:
+            for future in self._flying:
+                future.cancel()
+
+    def _submit(self, sources: tuple[str, ...]) -> Future[list[Report | Failure]]:
+        future = self._executor.submit(check_batch, (sources, self._options))
+        self._flying[future] = sources
+        return future
+
+    def _alone(self, sources: tuple[str, ...]) -> Iterator[Report | Failure]:
+        """Try a batch again, in halves where it fails again, with nothing else under way."""
+        stack = [sources]
+        while stack:
+            sources = stack.pop()
+            future = self._submit(sources)
+            error = _error(future)
+            del self._flying[future]
+            if error is None:
+                yield from future.result()
+            elif len(sources) == 1:
+                yield Failure(redacted(sources[0]), f"the worker that checked it failed: {_words(error)}")
+            else:
+                middle = len(sources) // 2
+                stack += [sources[middle:], sources[:middle]]
+
+
+def _error(future: Future[Any]) -> BaseException | None:
+    """Wait for a future, and return what it failed with."""
+    try:
+        return future.exception()
+    except CancelledError as error:  # by the executor: a cluster that lost its scheduler
+        return error
+
+
+def _words(error: BaseException) -> str:
+    """Name an error in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

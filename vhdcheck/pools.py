@@ -1,0 +1,235 @@
+"""Executors for `audit`: processes that are replaced when they die, and a dask cluster."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import multiprocessing
+import signal
+import threading
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing.reduction import ForkingPickler
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
+
+from vhdcheck.errors import SourceError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+DASK: Final = "dask://"
+_MODULES: Final = ["vhdcheck.auditing", "vhdcheck.bat"]
+"""What a worker needs before its first image: construct and numpy with it."""
+
+
+class Processes(Executor):
+    """A pool of processes that outlives them: a process that dies fails its own work only, and is replaced.
+
+    (When a process of a `ProcessPoolExecutor` dies, all work under way fails and no more is taken; or, if it died while
+    it wrote a result, everything waits for ever.) Each process has a pipe, and a thread here, of its own.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """Start the threads; each starts its process with its first work.
+
+        Args:
+            workers: processes.
+        """
+        methods = multiprocessing.get_all_start_methods()
+        # Never a plain fork: it copies locks that other threads hold. The fork server loads the modules once.
+        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        self._context.set_forkserver_preload(_MODULES)
+        self._work: SimpleQueue[tuple[Future[Any], Any] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._running: set[Any] = set()
+        self._fault = ""
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run a function in a process.
+
+        Raises:
+            SourceError: processes do not start.
+            RuntimeError: after `shutdown`.
+        """
+        with self._lock:
+            if self._fault:
+                raise SourceError(self._fault)
+            if not self._threads:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            future: Future[T] = Future()
+            self._work.put((future, (fn, args, kwargs)))
+            return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 (Executor's)
+        """End the processes when the work is done."""
+        with self._lock:
+            threads, self._threads = self._threads, []
+        if cancel_futures:
+            with suppress(Empty):
+                while item := self._work.get_nowait():
+                    item[0].cancel()
+        for _ in threads:
+            self._work.put(None)
+        if wait:
+            for thread in threads:
+                thread.join()
+
+    def kill(self) -> None:
+        """End the processes now: the work under way fails, what waits is cancelled."""
+        self._blame("the processes were killed")
+        with self._lock:
+            running = [*self._running]
+        for process in running:
+            process.terminate()
+        self.shutdown(cancel_futures=True)
+
+    def _serve(self) -> None:
+        """Hand work to a process, one piece after the other; a new process where it died."""
+        worker: _Worker | None = None
+        while (item := self._work.get()) is not None:
+            future, work = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                worker = worker or self._started()
+                result, error = worker.do(work)
+            except _DIED:
+                result, error = None, BrokenProcessPool("a process died")
+                self._forget(worker)
+                worker = None
+            except Exception as problem:  # noqa: BLE001 (work that cannot be pickled, a result that cannot be unpickled)
+                result, error = None, problem
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+            del future, work, item, result, error
+        self._forget(worker)
+
+    def _started(self) -> _Worker:
+        with self._lock:
+            if self._fault:
+                raise EOFError
+        worker = None
+        try:
+            with self._lock:
+                worker = _Worker(self._context)
+                self._running.add(worker.process)
+            worker.pipe.recv()
+        except Exception as error:
+            # Or every batch would fail, one after the other: no memory, or a script that lacks `if __name__ == ...`.
+            self._blame(f"worker processes do not start{f': {error}' if str(error) else ''}")
+            self._forget(worker)
+            raise EOFError from error
+        return worker
+
+    def _blame(self, fault: str) -> None:
+        with self._lock:
+            self._fault = self._fault or fault
+
+    def _forget(self, worker: _Worker | None) -> None:
+        if worker is not None:
+            worker.pipe.close()  # a live one ends by that
+            worker.process.join()
+            self._running.discard(worker.process)
+
+
+class _Worker:
+    """A process and the pipe to it."""
+
+    def __init__(self, context: Any) -> None:  # noqa: ANN401 (a context of multiprocessing)
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def do(self, work: Any) -> tuple[Any, BaseException | None]:  # noqa: ANN401 (function and arguments)
+        self.pipe.send(work)
+        answer: tuple[Any, BaseException | None] = self.pipe.recv()
+        return answer
+
+
+_DIED: Final = (EOFError, ConnectionError)
+
+
+def _work(pipe: Connection) -> None:
+    """What a process does until its pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
+    load(_MODULES)
+    with suppress(*_DIED):
+        pipe.send(None)
+        while True:
+            try:
+                fn, args, kwargs = pipe.recv()
+                answer = ForkingPickler.dumps((fn(*args, **kwargs), None))
+            except _DIED:
+                return
+            except Exception as error:  # noqa: BLE001 (the caller's to see)
+                answer = ForkingPickler.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+            pipe.send_bytes(answer)
+
+
+def load(modules: list[str]) -> None:
+    """Import modules: what a cluster's worker is asked first, to show that it has vhdcheck."""
+    for name in modules:
+        importlib.import_module(name)
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Executor]:
+    """Offer `Processes`, and end them: when their work is done, or at once by an exception."""
+    executor = Processes(workers)
+    try:
+        yield executor
+    except BaseException:
+        executor.kill()
+        raise
+    executor.shutdown()
+
+
+@contextmanager
+def dask(address: str) -> Iterator[tuple[Executor, int]]:
+    """Connect to a dask cluster, whose workers have vhdcheck installed.
+
+    Args:
+        address: `dask://HOST:PORT` of the scheduler.
+
+    Yields:
+        Its executor, and how many threads its workers have.
+
+    Raises:
+        UsageError: no such address, or dask is not installed here.
+        SourceError: the cluster cannot be reached, or its workers cannot run vhdcheck.
+    """
+    place = address.removeprefix(DASK)
+    if not address.startswith(DASK) or not place:
+        raise UsageError(f"not an executor: {address!r}; give dask://HOST:PORT")
+    try:
+        from distributed import Client  # noqa: PLC0415 (an extra)
+    except ImportError:
+        raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
+    try:
+        client: Any = Client(f"tcp://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{address}: cannot reach the scheduler: {error}") from error
+    with client:
+        executor = client.get_executor(pure=False)
+        try:
+            executor.submit(load, _MODULES).result()
+        except Exception as error:
+            raise SourceError(f"{address}: its workers cannot run vhdcheck: {error}") from error
+        try:
+            yield executor, sum(client.nthreads().values())
+        except BaseException:
+            logging.disable()  # an interrupted client complains of the connections that it closes
+            raise

@@ -1,0 +1,200 @@
+"""A run of the command: which images, checked by what, written how."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TextIO
+
+from vhdcheck import targets
+from vhdcheck.auditing import audit
+from vhdcheck.errors import UsageError
+from vhdcheck.findings import Failure
+from vhdcheck.inputs import Walk, expanded, is_folder, is_pattern, listed_in
+from vhdcheck.report.results import Results
+from vhdcheck.urls import is_url
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+    from vhdcheck.findings import Report
+    from vhdcheck.targets import Target
+
+
+def run(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
+    """Check what the arguments name, and write the reports.
+
+    Args:
+        options: the parsed arguments.
+        output: where reports go.
+        errors: where progress goes, and the summary of `--format jsonl`.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: arguments that make no sense, alone or together.
+        SourceError: a target, a list or an earlier run's file cannot be read, or a cluster not be reached.
+    """
+    _validate(options)
+    target = targets.load(
+        options.target, max_virtual_size=options.max_virtual_size, max_physical_size=options.max_physical_size
+    )
+    results = Results()
+    if options.resume is not None:
+        from vhdcheck.report.resume import read  # noqa: PLC0415 (json)
+
+        results.before = read(options.resume)
+    try:
+        _run(options, target, results, output, errors)
+    except KeyboardInterrupt:
+        _summarise(options, results, errors)
+        raise
+    _summarise(options, results, errors)
+    return results.exit_status
+
+
+def _run(options: argparse.Namespace, target: Target, results: Results, output: TextIO, errors: TextIO) -> None:
+    with ExitStack() as stack:
+        checked = _checked(options, target, Walk(), results, stack)
+        if errors.isatty() and (options.format == "json" or not output.isatty()):
+            from vhdcheck.report.progress import Progress  # noqa: PLC0415 (threading)
+
+            checked = stack.enter_context(Progress(results)).watch(checked)
+        if options.format == "json":
+            from vhdcheck.report.json import document  # noqa: PLC0415 (json)
+
+            output.write(document(list(checked), results, target) + "\n")
+        elif options.format == "jsonl":
+            _write_lines(options, checked, results, output)
+        else:
+            _write_text(options, checked, results, output)
+
+
+def _summarise(options: argparse.Namespace, results: Results, errors: TextIO) -> None:
+    """Write what a run came to apart from its lines, which are for programs."""
+    if options.format == "jsonl":
+        from vhdcheck.report.text import TextReport  # noqa: PLC0415 (report.describe)
+
+        errors.writelines(f"{line}\n" for line in TextReport(colour=False).summary(results))
+        errors.flush()
+
+
+def _validate(options: argparse.Namespace) -> None:
+    if not options.paths and options.files_from is None:
+        raise UsageError("name an image or a folder (see --help)")
+    if "-" in options.paths and (len(options.paths) > 1 or options.files_from is not None):
+        raise UsageError("- reads one image from standard input, and goes alone")
+    if options.null and options.files_from is None:
+        raise UsageError("-0 goes with --files-from")
+    if options.jobs < 1:
+        raise UsageError("--jobs takes a number from 1 on")
+    if options.resume is not None and options.format == "json":
+        raise UsageError("--resume goes with --format jsonl or text: one document cannot be added to")
+
+
+def _checked(
+    options: argparse.Namespace, target: Target, walk: Walk, results: Results, stack: ExitStack
+) -> Iterator[Report | Failure]:
+    """Check each image, and go on when one cannot be."""
+    if options.paths == ["-"]:
+        from vhdcheck.stdin import check_stdin  # noqa: PLC0415 (streams need more)
+
+        result = check_stdin(target, deep=options.deep, name=options.stdin_filename)
+        results.add(result)
+        yield result
+        return
+    sources = _sources(options, walk, results)
+    first = next(sources, None)
+    if first is not None:
+        how = _workers(options, first, stack)
+        for result in audit(
+            chain([first], sources), target=target, deep=options.deep, download=options.download, **how
+        ):
+            results.add(result)
+            yield result
+    for name, reason in walk.problems:
+        failure = Failure(name, reason)
+        results.add(failure)
+        yield failure
+    results.skipped_texts = walk.skipped_texts
+
+
+def _sources(options: argparse.Namespace, walk: Walk, results: Results) -> Iterator[str]:
+    """Yield what there is to check, as it is found, without what was done before."""
+    listed = () if options.files_from is None else listed_in(options.files_from, null=options.null)
+    for source in walk.images(chain(expanded(options.paths), listed)):
+        # A cluster's worker has another working directory.
+        path = os.path.abspath(source) if options.executor and not is_url(source) else source  # noqa: PTH100 (links stay)
+        if not results.before.has(path):
+            yield path
+
+
+def _workers(options: argparse.Namespace, first: str, stack: ExitStack) -> dict[str, Any]:
+    """Choose what checks, by the first source: URLs wait for servers, files keep processors busy."""
+    if options.executor is not None:
+        from vhdcheck.pools import dask  # noqa: PLC0415 (multiprocessing)
+
+        executor, threads = stack.enter_context(dask(options.executor))
+        return {"executor": executor, "window": 4 * max(threads, 1)}
+    if options.jobs == 1:
+        return {}
+    if is_url(first):
+        return {"executor": stack.enter_context(_threads(options.jobs)), "batch": 1, "window": 2 * options.jobs}
+    from vhdcheck.pools import processes  # noqa: PLC0415 (multiprocessing)
+
+    return {"executor": stack.enter_context(processes(options.jobs)), "window": 4 * options.jobs}
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[Executor]:
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 (logging, threading)
+
+    executor = ThreadPoolExecutor(number)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)  # at the end nothing is left, at an interrupt nobody waits
+
+
+def _write_lines(
+    options: argparse.Namespace, checked: Iterator[Report | Failure], results: Results, output: TextIO
+) -> None:
+    """Write a line for each image, at once, so that a run that is ended leaves whole lines."""
+    from vhdcheck.report.json import line  # noqa: PLC0415 (json)
+
+    if results.before.torn and _is_same_file(options.resume, output):
+        output.write("\n")
+    for result in checked:
+        output.write(line(result))
+        output.flush()
+
+
+def _is_same_file(name: str, output: TextIO) -> bool:
+    with suppress(OSError):  # an output without a descriptor
+        return os.path.samestat(os.stat(name), os.fstat(output.fileno()))  # noqa: PTH116
+    return False
+
+
+def _write_text(
+    options: argparse.Namespace, checked: Iterator[Report | Failure], results: Results, output: TextIO
+) -> None:
+    from vhdcheck.report.text import TextReport  # noqa: PLC0415
+
+    colour = output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    report = TextReport(colour=colour, brief=not _is_single(options))
+    for result in checked:
+        output.writelines(f"{line}\n" for line in report.image(result))
+        output.flush()  # an interrupted run leaves what is done
+    output.writelines(f"{line}\n" for line in report.summary(results))
+
+
+def _is_single(options: argparse.Namespace) -> bool:
+    """Say whether one image is named, and nothing that may stand for several."""
+    if options.files_from is not None or len(options.paths) != 1:
+        return False
+    (path,) = options.paths
+    return not is_folder(path) and not is_pattern(path)
