@@ -67,7 +67,9 @@ def footer_checksum(copies: Image) -> Iterator[Fault]:
         intact = copies.copy if footer is copies.footer else copies.footer
         good = intact is not None and intact is not footer and intact.checksum == intact.computed_checksum
         fix = ""
-        if good and footer.where == "footer_copy":
+        if not good:
+            fix = "ask for the image again: no footer of it is intact, so no reader can tell what its fields should be"
+        elif footer.where == "footer_copy":
             fix = (
                 "the footer at the end is intact; put it in the copy's place: "
                 "`cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`"
@@ -96,7 +98,7 @@ def footer_checksum_before_hiding(footer: Footer) -> Iterator[Fault]:
 
     Checks: in images of blktap 0.1 and 1.1, the checksum with the hidden flag counted as zero.
     Matters: XenServer makes an exception for its own old images; every other reader refuses them.
-    Fix: let XenServer rewrite it: `vhd-util modify -n {in} -p` or copy the disk with `vhd-util coalesce`.
+    Fix: export the disk again from a newer XenServer, which writes a footer of its own.
     """
     if _hidden_late(footer):
         yield Fault(

@@ -16,6 +16,8 @@ from vhdcheck.units import SECTOR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SHOWN = 260
+"""Characters of a path that a finding quotes: as many as Windows allows without a prefix."""
 _HOSTILE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters and marks that turn the direction of text."""
 _REMOTE = re.compile(r"^(\\\\|//|(?!file:)[a-z][a-z0-9+.-]+://|file://[^/.])", re.IGNORECASE)
@@ -298,6 +300,11 @@ def locator_path(locator: ParentLocator) -> str:
     return ""
 
 
+def _short(path: str) -> str:
+    """Keep a finding readable: a locator may hold 64 KiB."""
+    return path if len(path) <= SHOWN else f"{path[:SHOWN]}..."
+
+
 @rule("VHD520", "locator-name-differs", severity=NOTE, spec="vhd-util check")
 def locator_name_differs(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[Fault]:
     """A parent locator ends in another name than the header gives the parent.
@@ -316,8 +323,8 @@ def locator_name_differs(locators: tuple[ParentLocator, ...], image: Image) -> I
             yield Fault(
                 f"parent locator {locator.index} and the header name the parent differently",
                 Span(locator.data_offset, locator.data_length, f"locator[{locator.index}]"),
-                expected=wanted,
-                found=name,
+                expected=_short(wanted),
+                found=_short(name),
                 related=(image.header.span("parent_unicode_name"),),
             )
 
@@ -338,6 +345,8 @@ def hostile_parent_path(locators: tuple[ParentLocator, ...], image: Image) -> It
     named += [(locator_path(loc), Span(loc.data_offset, loc.data_length, f"locator[{loc.index}]")) for loc in locators]
     for path, span in named:
         if _REMOTE.search(path):
-            yield Fault("the parent's path leads to another host or a device", span, "a path on this disk", path)
+            yield Fault(
+                "the parent's path leads to another host or a device", span, "a path on this disk", _short(path)
+            )
         elif _HOSTILE.search(path):
-            yield Fault("the parent's path holds control characters", span, "printable text", path)
+            yield Fault("the parent's path holds control characters", span, "printable text", _short(path))
