@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vhdcheck.codes import Code
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.findings import Failure, Finding, Report, Severity
+    from vhdcheck.listing import listed
     from vhdcheck.model import Image, Span
     from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
@@ -41,6 +42,7 @@ __all__ = [
     "audit",
     "check",
     "iter_findings",
+    "listed",
 ]
 
 _HOMES = {
@@ -61,6 +63,7 @@ _HOMES = {
     "audit": "auditing",
     "check": "checking",
     "iter_findings": "checking",
+    "listed": "listing",
 }
 
 

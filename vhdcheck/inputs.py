@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Final, cast
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.formats import recognise
 from vhdcheck.model import FileEnds
+from vhdcheck.names import SUFFIXES
 from vhdcheck.plan import END, is_footer
 from vhdcheck.units import count
-from vhdcheck.urls import is_url
+from vhdcheck.urls import is_store_folder, is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from io import BufferedReader
 
-SUFFIXES: Final = (".vhd", ".avhd")
+
 _PIECE: Final = 1 << 16
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")
 
@@ -38,10 +39,25 @@ class Walk:
     def images(self, paths: Iterable[str]) -> Iterator[str]:
         """Yield the files to check, in order; a folder's by name."""
         for path in paths:
-            if is_folder(path):
+            if is_store_folder(path):
+                yield from self._in_store(path)
+            elif is_folder(path):
                 yield from self._in_folder(path)
             else:
                 yield path
+
+    def _in_store(self, url: str) -> Iterator[str]:
+        from vhdcheck.listing import listed  # noqa: PLC0415 (asyncio costs 20 ms)
+
+        found = 0
+        try:
+            for found, image in enumerate(listed(url), 1):  # noqa: B007 (how many there were)
+                yield image
+        except SourceError as error:
+            self.problems.append((redacted(url), str(error).removeprefix(f"{redacted(url)}: ")))
+            return
+        if not found:
+            self.problems.append((redacted(url), f"no {' or '.join(SUFFIXES)} images in this folder"))
 
     def _in_folder(self, folder: str) -> Iterator[str]:
         before = len(self.problems), self.skipped_texts
@@ -112,7 +128,7 @@ def listed_in(name: str, *, null: bool) -> Iterator[str]:
 
 def is_folder(path: str) -> bool:
     """Say whether a path leads to a folder. One that cannot be looked at does not: opening it will tell why."""
-    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises where permission is denied or the name is too long)
+    return is_store_folder(path) or os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises where permission is denied or the name is too long)
 
 
 def is_text(path: str) -> bool:

@@ -51,3 +51,6 @@ CHS_ALWAYS: Final = frozenset({b"vpc ", b"qemu"})
 
 CURRENT_SIZE_ALWAYS: Final = frozenset({b"win ", b"qem2", b"d2v ", b"tap\0", b"CTXS"})
 """Creators whose current size qemu 9 and older already believes; of the rest it takes the geometry (block/vpc.c)."""
+
+SUFFIXES: Final = (".vhd", ".avhd")
+"""Of images in a folder, in either case; `.avhd` is what Hyper-V calls a snapshot's."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.layout import FOOTER_SIZE, HEADER_SIZE
@@ -18,7 +19,7 @@ from vhdcheck.model import Footer
 from vhdcheck.plan import is_footer
 from vhdcheck.transports import Http, Store, reason
 from vhdcheck.units import SECTOR, round_up
-from vhdcheck.urls import is_url, redacted
+from vhdcheck.urls import Stored, is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
@@ -44,6 +45,13 @@ _EXTRAS: Final = {
 }
 
 
+class Closable(Protocol):
+    """What is closed in its own loop."""
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Close the connections."""
+
+
 class AsyncUrlSource:
     """An image behind a URL, for async callers."""
 
@@ -63,7 +71,7 @@ class AsyncUrlSource:
     async def open(self) -> None:
         """Learn the length."""
         self.size, head = await self._told(self._transport.open())
-        self.traffic.rounds += 1
+        self.traffic.rounds += bool(self.traffic.requests)
         if head:
             self._kept.append((0, head))
 
@@ -142,15 +150,11 @@ class UrlSource:
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
         """Return each span's bytes."""
-        return _wait(self._loop, self._source.read(spans))
+        return wait_for(self._source.read(spans), self._loop)
 
     def verify(self) -> None:
         """Raise SourceError if the object changed since it was opened."""
-        _wait(self._loop, self._source.verify())
-
-    def close(self) -> None:
-        """Close the connections."""
-        _wait(self._loop, self._source.close())
+        wait_for(self._source.verify(), self._loop)
 
 
 @contextmanager
@@ -169,15 +173,13 @@ def opened_url(
         SourceError: it cannot be reached, or not read in parts.
         UsageError: fsspec, or the driver, is not installed.
     """
-    _driver(url)
-    from fsspec.asyn import get_loop  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: PLC0415
-
-    loop = get_loop()
-    source = UrlSource(_wait(loop, _opened(url, name, download=download, storage_options=storage_options)), loop)
+    driver_of(url)
+    loop = loop_of_fsspec()
+    source = UrlSource(wait_for(_opened(url, name, download=download, storage_options=storage_options), loop), loop)
     try:
         yield source
     finally:
-        source.close()
+        close_in(loop, source._source)  # noqa: SLF001
 
 
 @asynccontextmanager
@@ -192,7 +194,16 @@ async def async_opened_url(
         await source.close()
 
 
-def _wait(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+def loop_of_fsspec() -> asyncio.AbstractEventLoop:
+    """Return the loop that fsspec runs in a thread of its own."""
+    from fsspec.asyn import get_loop  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: PLC0415
+
+    loop: asyncio.AbstractEventLoop = get_loop()
+    return loop
+
+
+def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    """Let a loop that runs in another thread do work, and wait for it."""
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
@@ -201,8 +212,18 @@ def _wait(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-def _driver(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
-    """Find the driver for a scheme."""
+def close_in(loop: asyncio.AbstractEventLoop, opened: Closable) -> None:
+    """Close what lives in a loop; unless Python is ending: the loop's thread is gone then, and nobody would answer."""
+    if not sys.is_finalizing():
+        wait_for(opened.close(), loop)
+
+
+def driver_of(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
+    """Find the driver for a scheme.
+
+    Raises:
+        UsageError: fsspec, or the driver, is not installed, or there is none.
+    """
     scheme = url.partition("://")[0].lower()
     extra = _EXTRAS.get(scheme, "remote")
     try:
@@ -221,15 +242,15 @@ def _driver(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
 async def _opened(
     url: str, name: str | None, *, download: bool, storage_options: Mapping[str, Any] | None
 ) -> AsyncUrlSource:
-    driver = _driver(url)
+    driver = driver_of(url)
     shown = redacted(name or url)
     given = dict(storage_options or {})
     try:
         transport = _transport(driver, url, given, download=download)
     except Exception as error:  # noqa: BLE001 (each driver has its own)
-        why = reason(error, quote=True, secrets=_secrets(url, given))
+        why = reason(error, quote=True, secrets=secrets_in(url, given))
     else:
-        source = AsyncUrlSource(transport, shown, _secrets(url, given))
+        source = AsyncUrlSource(transport, shown, secrets_in(url, given))
         try:
             await source.open()
         except BaseException:
@@ -240,21 +261,32 @@ async def _opened(
 
 
 def _transport(driver: Any, url: str, given: dict[str, Any], *, download: bool) -> Http | Store:  # noqa: ANN401
-    """Make a driver of our own: fsspec would share it with whoever uses the same options."""
-    scheme, _, rest = url.partition("://")
-    url = f"{scheme.lower()}://{rest}"
+    listed = url.info if isinstance(url, Stored) else None
+    url = lowered(url)
+    if not url.startswith(("http://", "https://")):
+        files = file_system(driver, url, given)
+        return Store(files, files._strip_protocol(url), listed)  # noqa: SLF001
+    if url.isascii() and url.isprintable() and " " not in url:
+        given.setdefault("encoded", True)  # a signature holds only for the very characters that were signed
+    return Http(file_system(driver, url, given), url, download=download)
+
+
+def lowered(url: str) -> str:
+    """Write a URL's scheme as drivers know it."""
+    scheme, mark, rest = url.partition("://")
+    return scheme.lower() + mark + rest
+
+
+def file_system(driver: Any, url: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Make a file system of our own, in the running loop: fsspec would share it with whoever uses the same options."""
     options = {**driver._get_kwargs_from_urls(url), **given, "skip_instance_cache": True}  # noqa: SLF001
     # adlfs would close its client, which is closed already, at the exit of Python, in a loop that it then has not.
-    if driver.async_impl and _EXTRAS.get(scheme.lower()) != "azure":
+    if driver.async_impl and _EXTRAS.get(url.partition("://")[0]) != "azure":
         options |= {"asynchronous": True, "loop": asyncio.get_running_loop()}
-    if scheme.lower() not in {"http", "https"}:
-        return Store(driver(**options), url)
-    if url.isascii() and url.isprintable() and " " not in url:
-        options.setdefault("encoded", True)  # a signature holds only for the very characters that were signed
-    return Http(driver(**options), url, download=download)
+    return driver(**options)
 
 
-def _secrets(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+def secrets_in(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """List what no text may contain."""
     parts = re.split(r"[/?#&=@:;]+", url.partition("://")[2])
     texts = [str(value) for value in options.values() if isinstance(value, (str, bytes))]

@@ -37,8 +37,10 @@ _STATUS: Final = {
     416: "the server says that these bytes are not in the object",
     429: "too many requests",
 }
-_SAME: Final = ("size", "ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "created")
-"""What file systems tell of an object that changes with it."""
+LISTED: Final = ("size", "ETag", "etag", "generation", "md5Hash")
+"""What file systems tell of an object that changes with it, in a listing as when they are asked for the one object;"""
+_SAME: Final = (*LISTED, "LastModified", "last_modified", "mtime", "created")
+"""and times, which some write in two ways."""
 
 
 @dataclass(slots=True)
@@ -245,13 +247,22 @@ def _counter(traffic: Traffic) -> Any:  # noqa: ANN401 (aiohttp.TraceConfig)
     return trace
 
 
+def traits(info: dict[str, Any], keys: tuple[str, ...] = _SAME) -> dict[str, Any]:
+    """Keep of what a driver tells of a file its length, and what changes with it."""
+    if info.get("type", "file") != "file":
+        raise Told(f"a {info['type']}, not a file")
+    if not isinstance(info.get("size"), int):
+        raise Told("its length is not known")
+    return {key: info[key] for key in keys if info.get(key)}
+
+
 class Store:
     """An object in any other file system of fsspec."""
 
-    def __init__(self, files: Files, url: str) -> None:
-        """Take a file system of any kind."""
+    def __init__(self, files: Files, path: str, listed: dict[str, Any] | None = None) -> None:
+        """Take a file system of any kind, a path in it, and what a listing told of that."""
         self.traffic = Traffic()
-        self._files, self._path = files, files._strip_protocol(url)  # noqa: SLF001
+        self._files, self._path, self._listed = files, path, listed
         self.serves_many = bool(files.async_impl)
         self._identity: dict[str, Any] = {}
         self._pinned = False
@@ -264,16 +275,11 @@ class Store:
             return await asyncio.to_thread(getattr(self._files, method), self._path, **arguments)
 
     async def _look(self) -> dict[str, Any]:
-        info = await self._call("info")
-        if info.get("type", "file") != "file":
-            raise Told(f"a {info['type']}, not a file")
-        if not isinstance(info.get("size"), int):
-            raise Told("its length is not known")
-        return {key: info[key] for key in _SAME if info.get(key)}
+        return traits(await self._call("info"))
 
     async def open(self) -> tuple[int, bytes]:
-        """Learn the length."""
-        self._identity = await self._look()
+        """Learn the length, where no listing told it."""
+        self._identity = self._listed or await self._look()
         tag = self._identity.get("ETag")
         if tag and hasattr(self._files, "s3_additional_kwargs"):
             self._files.s3_additional_kwargs = {**self._files.s3_additional_kwargs, "IfMatch": tag}
@@ -308,8 +314,10 @@ class Store:
 
     async def verify(self) -> None:
         """Look again, where the answers do not tell."""
-        if not self._pinned and await self._look() != self._identity:
-            raise Told(CHANGED)
+        if not self._pinned:
+            now = await self._look()
+            if any(now.get(key) != value for key, value in self._identity.items()):
+                raise Told(CHANGED)
 
     async def close(self) -> None:
         """Close the driver's sessions."""

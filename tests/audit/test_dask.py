@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fixtures.writer import GIB, MIB, dynamic, fixed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -126,3 +128,25 @@ def test_a_scheduler_that_is_not_there(run: Callable[..., subprocess.CompletedPr
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("vhdcheck: dask://127.0.0.1:9: cannot reach the scheduler: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_commands_of_the_readme(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, cluster: Cluster
+) -> None:
+    """The cluster's own are looked up: it runs already, on free ports."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^<!-- test: dask -->\n```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0].split() for line in block.splitlines()]
+    assert [line[:2] for line in lines[:3]] == [["pip", "install"], ["dask", "scheduler"], ["dask", "worker"]]
+    for kind in ("scheduler", "worker"):
+        dask = Path(sys.executable).parent / "dask"
+        assert subprocess.run([dask, kind, "--help"], capture_output=True, check=False).returncode == 0
+    (tmp_path / "store").mkdir()
+    good = fixed(4 * MIB).write(tmp_path / "store" / "good.vhd")
+    bad = dynamic(41 * GIB).write(tmp_path / "store" / "bad.vhd")
+    assert (lines[3][0], lines[3][-2:]) == ("vhdcheck", [">", "done.jsonl"])
+    words = [{"dask://HOST:8786": f"dask://{cluster.address}"}.get(w, w) for w in lines[3][1:-2]]
+    done = run(*words)
+    results = {json.loads(line)["source"]: json.loads(line)["verdict"] for line in done.stdout.splitlines()}
+    assert results == {str(good): "accepted", str(bad): "refused"}
+    assert done.returncode == 1

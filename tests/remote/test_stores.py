@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
+    from tests.remote.stores import Served
+
     Files: TypeAlias = Any
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
@@ -31,7 +29,6 @@ fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 # Clients of other makers, which deprecate things of each other.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
-_REQUEST = re.compile(r'"(?:\x1b\[\d+m)*((?:GET|HEAD|PUT|POST) [^ "]+)')
 METADATA_40_GIB = 512 + 1024 + 4 * 20 * KIB + 512
 LAYOUTS: dict[str, tuple[Callable[[], Image], int]] = {
     "small": (lambda: dynamic(10 * MIB, blocks=[]), 2),
@@ -42,102 +39,6 @@ LAYOUTS: dict[str, tuple[Callable[[], Image], int]] = {
     "1 MiB blocks": (lambda: dynamic(40 * GIB, blocks=range(3), block_size=MIB), 4),
     "header elsewhere": (lambda: dynamic(40 * GIB, blocks=range(3), header_offset=256 * KIB), 5),
 }
-
-
-@dataclass
-class Served:
-    """A store that runs for the tests."""
-
-    scheme: str
-    options: dict[str, Any]
-    log: Path
-    put: Callable[[str, bytes], None]
-    mark: int = field(default=0)
-
-    def asked(self) -> list[str]:
-        """Method and path of each request since the last call."""
-        time.sleep(0.05)
-        lines = self.log.read_text("utf-8", "replace").splitlines()
-        new, self.mark = lines[self.mark :], len(lines)
-        return [
-            match[1] for line in new if (match := re.search(r'"(?:\x1b\[\d+m)*((?:GET|HEAD|PUT|POST) [^ "]+)', line))
-        ]
-
-
-@contextmanager
-def started(command: list[str], log: Path, says: str) -> Iterator[str]:
-    """Run a server until the end of the tests; yield its URL."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
-    try:
-        end = time.monotonic() + 30
-        while (found := re.search(says, log.read_text("utf-8", "replace"))) is None:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, f"{command[0]} does not start"
-            time.sleep(0.05)
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    boto3 = pytest.importorskip("boto3", reason="boto3 is not installed")
-    log = tmp_path_factory.mktemp("moto") / "log"
-    run = "from moto.server import main; main()"
-    with started([sys.executable, "-c", run, "-H", "127.0.0.1", "-p", "0"], log, r"Running on (http://\S+)") as url:
-        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "hunter2", "region_name": "us-east-1"}
-        client = boto3.client("s3", endpoint_url=url, **keys)
-        client.create_bucket(Bucket="images")
-        options = {"key": "testing", "secret": "hunter2", "endpoint_url": url}
-
-        def put(name: str, data: bytes) -> None:
-            client.put_object(Bucket="images", Key=name, Body=data)
-
-        yield Served("s3", options, log, put)
-        client.close()
-
-
-@pytest.fixture(scope="session")
-def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("adlfs", reason="adlfs is not installed")
-    blobs = pytest.importorskip("azure.storage.blob", reason="azure-storage-blob is not installed")
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        pytest.skip("npm, which installs Azurite, is not installed")
-    folder = tmp_path_factory.mktemp("azurite")
-    install = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), "azurite@3"]
-    try:
-        done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm cannot install Azurite in two minutes")
-    if done.returncode:
-        pytest.skip("npm cannot install Azurite")
-    program = str(folder / "node_modules/azurite/dist/src/blob/main.js")
-    flags = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    with started([node, program, *flags], folder / "log", r"successfully listens on (http://\S+)") as url:
-        # The account that Azurite has for everybody; its key is in Azurite's manual.
-        key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-        login = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};"
-        login += f"BlobEndpoint={url}/devstoreaccount1;"
-        connect: Callable[..., Any] = blobs.ContainerClient.from_connection_string
-        with connect(login, "images") as container:
-            container.create_container()
-
-            def put(name: str, data: bytes) -> None:
-                container.upload_blob(name, data, overwrite=True)
-
-            yield Served("az", {"connection_string": login}, folder / "log", put)
-
-
-@pytest.fixture(params=["s3", pytest.param("azure", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest) -> Served:
-    """One store after the other; Azurite takes half a minute to install."""
-    served: Served = request.getfixturevalue(request.param)
-    return served
 
 
 @pytest.fixture(params=["sync", "async"])
