@@ -39,6 +39,7 @@ def audit(
     max_virtual_size: str | int | None = None,
     max_physical_size: str | int | None = None,
     deep: bool = False,
+    allocation: bool = False,
     now: float | None = None,
     download: bool = False,
     storage_options: Mapping[str, Any] | None = None,
@@ -65,6 +66,7 @@ def audit(
         max_virtual_size: bytes, or `"160GiB"`.
         max_physical_size: the same.
         deep: read the sector bitmaps too.
+        allocation: count where the blocks lie too.
         now: the time to judge by, in Unix seconds; the clock's by default.
         download: of a server that ignores ranges, download the whole image.
         storage_options: arguments for fsspec's driver of URLs.
@@ -85,6 +87,7 @@ def audit(
     options = {
         "target": resolve(target, max_virtual_size, max_physical_size),
         "deep": deep,
+        "allocation": allocation,
         "now": now,
         "download": download,
         "storage_options": storage_options,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdcheck.bitmaps import Bitmaps
-    from vhdcheck.plan import Answers
+    from vhdcheck.plan import Answers, Known
     from vhdcheck.remote import AsyncUrlSource, UrlSource
     from vhdcheck.sources import Readable, Source
     from vhdcheck.targets import Target
@@ -32,6 +32,7 @@ def check(
     max_virtual_size: str | int | None = None,
     max_physical_size: str | int | None = None,
     deep: bool = False,
+    allocation: bool = False,
     now: float | None = None,
     name: str | None = None,
     download: bool = False,
@@ -49,6 +50,7 @@ def check(
         max_virtual_size: the target's limit on the disk's size, overridden: bytes, or `"160GiB"`.
         max_physical_size: the target's limit on the file's length, overridden.
         deep: read the sector bitmaps of all used blocks too (no guest data).
+        allocation: count where the blocks lie, as `report.image.allocation`: what `--map` draws.
         now: the time to judge creation times by, in Unix seconds; the clock's by default.
         name: what to call the image in the report, instead of its path, or its URL without what may be secret.
         download: of a server that ignores ranges, download the whole image, into a temporary file.
@@ -69,7 +71,7 @@ def check(
     """
     judged_for = resolve(target, max_virtual_size, max_physical_size)
     with _opened(source, name, download=download, storage_options=storage_options) as reader:
-        return examine(reader, judged_for, deep=deep, now=now)
+        return examine(reader, judged_for, deep=deep, allocation=allocation, now=now)
 
 
 async def acheck(
@@ -79,6 +81,7 @@ async def acheck(
     max_virtual_size: str | int | None = None,
     max_physical_size: str | int | None = None,
     deep: bool = False,
+    allocation: bool = False,
     now: float | None = None,
     name: str | None = None,
     download: bool = False,
@@ -94,9 +97,11 @@ async def acheck(
 
     judged_for = resolve(target, max_virtual_size, max_physical_size)
     if not is_url(source):
-        return await asyncio.to_thread(check, source, target=judged_for, deep=deep, now=now, name=name)
+        return await asyncio.to_thread(
+            check, source, target=judged_for, deep=deep, allocation=allocation, now=now, name=name
+        )
     async with async_opened_url(source, name, download=download, storage_options=storage_options) as reader:
-        run = _Run(reader, judged_for, deep=deep, now=now)
+        run = _Run(reader, judged_for, deep=deep, allocation=allocation, now=now)
         findings = []
         step = run.answered()
         while step is not None:
@@ -153,7 +158,13 @@ def _opened(
 
 
 def examine(
-    reader: Source, target: Target, *, deep: bool = False, now: float | None = None, bitmaps: Bitmaps | None = None
+    reader: Source,
+    target: Target,
+    *,
+    deep: bool = False,
+    allocation: bool = False,
+    now: float | None = None,
+    bitmaps: Bitmaps | None = None,
 ) -> Report:
     """Examine an image by any driver, and report.
 
@@ -161,13 +172,14 @@ def examine(
         reader: the driver.
         target: what to judge for.
         deep: read the sector bitmaps too.
+        allocation: count where the blocks lie too.
         now: the time, in Unix seconds; the clock's by default.
         bitmaps: what they said, where they were read already.
 
     Raises:
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    run = _Run(reader, target, deep=deep, now=now, bitmaps=bitmaps)
+    run = _Run(reader, target, deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
     findings = list(_served(run, reader))
     reader.verify()
     return run.report(findings)
@@ -202,6 +214,7 @@ class _Run:
         target: Target,
         *,
         deep: bool,
+        allocation: bool = False,
         now: float | None,
         bitmaps: Bitmaps | None = None,
     ) -> None:
@@ -209,7 +222,8 @@ class _Run:
         self.rounds = 0
         self._reader, self._target = reader, target
         self._image = Image(reader.size)
-        self._talk = self._talking(deep=deep, now=time.time() if now is None else now, bitmaps=bitmaps)
+        plan = steps(self._image, deep=deep, allocation=allocation, bitmaps=bitmaps)
+        self._talk = self._talking(plan, time.time() if now is None else now)
 
     def answered(self, answer: Answers | None = None) -> Wanted | Finding | None:
         """Take the answer to what was wanted; return what is wanted next, or a finding; None at the end."""
@@ -222,9 +236,8 @@ class _Run:
             return None
 
     def _talking(
-        self, *, deep: bool, now: float, bitmaps: Bitmaps | None
+        self, plan: Generator[Wanted | Known, Answers, None], now: float
     ) -> Generator[Wanted | Finding, Answers | None, None]:
-        plan = steps(self._image, deep=deep, bitmaps=bitmaps)
         answer: Answers = ()
         while True:
             try:

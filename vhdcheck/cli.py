@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "--download", action="store_true", help="download whole images from servers that do not send parts"
     )
     parser.add_argument("--deep", action="store_true", help="read the sector bitmaps of all blocks too (no guest data)")
+    parser.add_argument("--map", action="store_true", help="draw where the blocks lie, and list the file's regions")
     workers = parser.add_mutually_exclusive_group()
     workers.add_argument(
         "--jobs",
@@ -78,9 +79,10 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--format",
-        choices=("text", "json", "jsonl"),
+        choices=("text", "json", "jsonl", "html"),
         default="text",
-        help="form of the report (default: text); jsonl: a line for each image at once, the summary on standard error",
+        help="form of the report (default: text); jsonl: a line for each image at once, the summary on standard error;"
+        " html: a page with the map of each image",
     )
     parser.add_argument(
         "--resume", metavar="FILE", help="leave out what FILE, the jsonl of an earlier run, has a line for"

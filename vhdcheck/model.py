@@ -12,6 +12,7 @@ from vhdcheck import layout
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
+    from vhdcheck.allocation import Allocation
     from vhdcheck.bat import Table
     from vhdcheck.bitmaps import Bitmaps
 
@@ -320,6 +321,8 @@ class Image:
     metadata: list[Span] = field(default_factory=list)
     """Every metadata region but the footer at the end, by offset; complete when the table is known."""
     table: Table | None = None
+    allocation: Allocation | None = None
+    """Where the blocks lie, for a map; only where asked for."""
     slack: Slack | None = None
     bitmaps: Bitmaps | None = None
     unexamined: list[str] = field(default_factory=list)

@@ -134,13 +134,19 @@ class _Reader:
 
 
 def steps(
-    image: Image, *, deep: bool = False, bitmaps: Bitmaps | None = None, head_length: int = END
+    image: Image,
+    *,
+    deep: bool = False,
+    allocation: bool = False,
+    bitmaps: Bitmaps | None = None,
+    head_length: int = END,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read an image, part by part, into `image`.
 
     Args:
         image: a new Image with its size.
         deep: read the sector bitmaps of all used blocks too.
+        allocation: count where the blocks lie too.
         bitmaps: what they said, where they were read already.
         head_length: bytes wanted of the beginning, at the first.
     """
@@ -157,7 +163,7 @@ def steps(
     yield Known("footer", footer)
     yield Known("copies", image)
     if footer.is_sparse:
-        yield from _sparse_parts(reader, image, footer, deep=deep)
+        yield from _sparse_parts(reader, image, footer, deep=deep, allocation=allocation)
         image.metadata = image.metadata or regions(image)
     yield Known("image", image)
 
@@ -220,7 +226,7 @@ def _search(region: bytes, offset: int) -> Footer | None:
 
 
 def _sparse_parts(
-    reader: _Reader, image: Image, footer: Footer, *, deep: bool
+    reader: _Reader, image: Image, footer: Footer, *, deep: bool, allocation: bool
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read the dynamic header and what it points at."""
     if footer.data_offset + HEADER_SIZE > image.size:
@@ -231,14 +237,14 @@ def _sparse_parts(
         return
     header = image.header = DynamicHeader.parse(raw, footer.data_offset)
     if header.cookie == HEADER_COOKIE:
-        yield from _pointed_at(reader, image, footer, header, deep=deep)
+        yield from _pointed_at(reader, image, footer, header, deep=deep, allocation=allocation)
     else:
         yield Known("header", header)
         image.unexamined.append("the block allocation table: there is no dynamic header to say where it is")
 
 
 def _pointed_at(
-    reader: _Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool
+    reader: _Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool, allocation: bool
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read table, batmap and parent locators in one round."""
     yield Known("header", header)
@@ -268,7 +274,7 @@ def _pointed_at(
             span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), TABLE)
             pieces += yield from reader.ask(span)
         if all(pieces):
-            yield from _judge_table(reader, image, header, pieces, entries, deep=deep)
+            yield from _judge_table(reader, image, header, pieces, entries, deep=deep, allocation=allocation)
     if footer.is_tap and BATMAP not in image.unseen:
         yield Known("batmap", image.batmap)
 
@@ -304,7 +310,14 @@ def _read_batmap(reader: _Reader, image: Image, raw: bytes, offset: int) -> Gene
 
 
 def _judge_table(
-    reader: _Reader, image: Image, header: DynamicHeader, pieces: list[bytes], entries: int, *, deep: bool
+    reader: _Reader,
+    image: Image,
+    header: DynamicHeader,
+    pieces: list[bytes],
+    entries: int,
+    *,
+    deep: bool,
+    allocation: bool,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
     from vhdcheck import bat  # noqa: PLC0415 (numpy costs 100 ms to import: only sparse images need it)
@@ -318,6 +331,10 @@ def _judge_table(
     table, padding = bat.decode(pieces, entries)
     batmap = image.batmap.map if image.batmap is not None else b""
     image.table = bat.analyse(table, bounds, padding=padding, batmap=batmap)
+    if allocation:
+        from vhdcheck.allocation import allocate  # noqa: PLC0415 (numpy)
+
+        image.allocation = allocate(table, bounds)
     yield Known("table", image.table)
     if image.table.is_sane:  # else what looks unused may belong to a block
         if deep and image.bitmaps is None:

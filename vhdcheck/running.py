@@ -60,14 +60,18 @@ def run(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
 def _run(options: argparse.Namespace, target: Target, results: Results, output: TextIO, errors: TextIO) -> None:
     with ExitStack() as stack:
         checked = _checked(options, target, Walk(), results, stack)
-        if errors.isatty() and (options.format == "json" or not output.isatty()):
+        if errors.isatty() and (options.format in ("json", "html") or not output.isatty()):
             from vhdcheck.report.progress import Progress  # noqa: PLC0415 (threading)
 
             checked = stack.enter_context(Progress(results)).watch(checked)
         if options.format == "json":
             from vhdcheck.report.json import document  # noqa: PLC0415 (json)
 
-            output.write(document(list(checked), results, target) + "\n")
+            output.write(document(list(checked), results, target, with_map=options.map) + "\n")
+        elif options.format == "html":
+            from vhdcheck.report.html import document as page  # noqa: PLC0415 (html, importlib.resources)
+
+            output.writelines(page(list(checked), results, target))
         elif options.format == "jsonl":
             _write_lines(options, checked, results, output)
         else:
@@ -92,7 +96,7 @@ def _validate(options: argparse.Namespace) -> None:
         raise UsageError("-0 goes with --files-from")
     if options.jobs < 1:
         raise UsageError("--jobs takes a number from 1 on")
-    if options.resume is not None and options.format == "json":
+    if options.resume is not None and options.format in ("json", "html"):
         raise UsageError("--resume goes with --format jsonl or text: one document cannot be added to")
 
 
@@ -100,10 +104,11 @@ def _checked(
     options: argparse.Namespace, target: Target, walk: Walk, results: Results, stack: ExitStack
 ) -> Iterator[Report | Failure]:
     """Check each image, and go on when one cannot be."""
+    allocation = options.map or options.format == "html"
     if options.paths == ["-"]:
         from vhdcheck.stdin import check_stdin  # noqa: PLC0415 (streams need more)
 
-        result = check_stdin(target, deep=options.deep, name=options.stdin_filename)
+        result = check_stdin(target, deep=options.deep, allocation=allocation, name=options.stdin_filename)
         results.add(result)
         yield result
         return
@@ -112,7 +117,12 @@ def _checked(
     if first is not None:
         how = _workers(options, first, stack)
         for result in audit(
-            chain([first], sources), target=target, deep=options.deep, download=options.download, **how
+            chain([first], sources),
+            target=target,
+            deep=options.deep,
+            allocation=allocation,
+            download=options.download,
+            **how,
         ):
             results.add(result)
             yield result
@@ -169,7 +179,7 @@ def _write_lines(
     if results.before.torn and _is_same_file(options.resume, output):
         output.write("\n")
     for result in checked:
-        output.write(line(result))
+        output.write(line(result, with_map=options.map))
         output.flush()
 
 
@@ -182,10 +192,11 @@ def _is_same_file(name: str, output: TextIO) -> bool:
 def _write_text(
     options: argparse.Namespace, checked: Iterator[Report | Failure], results: Results, output: TextIO
 ) -> None:
+    from vhdcheck.report.map import signs  # noqa: PLC0415
     from vhdcheck.report.text import TextReport  # noqa: PLC0415
 
     colour = output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    report = TextReport(colour=colour, brief=not _is_single(options))
+    report = TextReport(colour=colour, brief=not _is_single(options), drawn=signs(output.encoding) if options.map else None)
     for result in checked:
         output.writelines(f"{line}\n" for line in report.image(result))
         output.flush()  # an interrupted run leaves what is done

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vhdcheck.targets import Target
 
 
-def check_stdin(target: Target, *, deep: bool, name: str) -> Report | Failure:
+def check_stdin(target: Target, *, deep: bool, allocation: bool, name: str) -> Report | Failure:
     """Check what comes on standard input, to its end.
 
     A file is read where it lies, if it stands at its beginning; of a stream, which passes anyway, `deep` reads more.
@@ -30,8 +30,8 @@ def check_stdin(target: Target, *, deep: bool, name: str) -> Report | Failure:
     file = cast("BinaryIO", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
     try:
         if _is_a_file(file):
-            return check(file, target=target, deep=deep, name=name)
-        return check_stream(file, StreamChecker(target=target, deep=deep, name=name))
+            return check(file, target=target, deep=deep, allocation=allocation, name=name)
+        return check_stream(file, StreamChecker(target=target, deep=deep, allocation=allocation, name=name))
     except SourceError as error:
         return Failure(name, str(error).removeprefix(f"{name}: "))
 

@@ -60,6 +60,7 @@ class StreamChecker:
         max_virtual_size: str | int | None = None,
         max_physical_size: str | int | None = None,
         deep: bool = False,
+        allocation: bool = False,
         now: float | None = None,
         name: str = "<stream>",
     ) -> None:
@@ -73,7 +74,7 @@ class StreamChecker:
         """
         self._target = resolve(target, max_virtual_size, max_physical_size)
         self._now = time.time() if now is None else now
-        self._deep, self.name = deep, name
+        self._deep, self._allocation, self.name = deep, allocation, name
         self._passing = Passing()
         self._early = Image(UNBOUNDED)
         self._plan: Generator[Wanted | Known, Answers, None] | None = steps(self._early, deep=deep, head_length=HEAD)
@@ -128,7 +129,12 @@ class StreamChecker:
             if bitmaps is not None:
                 bitmaps.unmarked = self._unmarked
             self._report = examine(
-                Kept(self._passing, self.name), self._target, deep=self._deep, now=self._now, bitmaps=bitmaps
+                Kept(self._passing, self.name),
+                self._target,
+                deep=self._deep,
+                allocation=self._allocation,
+                now=self._now,
+                bitmaps=bitmaps,
             )
         return self._report
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import vhdcheck
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import facts, other_sizes
+from vhdcheck.report.map import map_facts
 from vhdcheck.report.results import Results, as_unicode, command_line
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ SCHEMA_VERSION: Final = 1
 """Fields may be added under one version; none is removed or changes its meaning."""
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+def document(
+    reports: Sequence[Report | Failure], results: Results, target: Target, *, with_map: bool = False
+) -> str:
     """Write all reports as one JSON document, in ASCII."""
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -34,7 +37,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
             "max_virtual_size": target.max_virtual_size,
             "max_physical_size": target.max_physical_size,
         },
-        "reports": [one(report) for report in reports],
+        "reports": [one(report, with_map=with_map) for report in reports],
         "summary": {
             "accepted": results.accepted,
             "refused": results.refused,
@@ -47,13 +50,13 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
     return json.dumps(content, indent=2)
 
 
-def line(report: Report | Failure) -> str:
+def line(report: Report | Failure, *, with_map: bool = False) -> str:
     """Write a report as one line of JSON, in ASCII."""
-    return json.dumps(one(report)) + "\n"
+    return json.dumps(one(report, with_map=with_map)) + "\n"
 
 
-def one(report: Report | Failure) -> dict[str, Any]:
-    """Make a report plain."""
+def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
+    """Make a report plain, with the map of an image that was checked with `allocation`."""
     if isinstance(report, Failure):
         return {"source": as_unicode(report.source), "verdict": "not checked", "reason": as_unicode(report.reason)}
     return {
@@ -68,6 +71,7 @@ def one(report: Report | Failure) -> dict[str, Any]:
         "image": _image(report),
         "unexamined": list(report.image.unexamined),
         "findings": [_finding(finding, report.source) for finding in report.findings],
+        **({"map": map_facts(report.image)} if with_map else {}),
     }
 
 

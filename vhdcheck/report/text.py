@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import paragraph
+from vhdcheck.report.map import Signs, map_lines
 from vhdcheck.report.results import Results, printable, remedy, severity_words, wrapped
 from vhdcheck.units import count, grouped
 
@@ -23,23 +24,26 @@ _STYLES: Final = {
     "accepted": "1;32",
     "not checked": "1;35",
     "label": "2",
+    "map": "36",
 }
 
 
 class TextReport:
     """Writes reports as text; what an image says of itself is escaped."""
 
-    def __init__(self, *, colour: bool, width: int | None = None, brief: bool = False) -> None:
+    def __init__(self, *, colour: bool, width: int | None = None, brief: bool = False, drawn: Signs | None = None) -> None:
         """Choose the form.
 
         Args:
             colour: whether to use ANSI colours.
             width: columns to wrap prose at; the terminal's, at most 110, by default. Commands are never wrapped.
             brief: leave out the description of accepted images, as is fitting for many.
+            drawn: signs to draw the map of each image with; none is drawn without them.
         """
         self._colour = colour
         self._width = width or min(shutil.get_terminal_size((100, 24)).columns, 110)
         self._brief = brief
+        self._drawn = drawn
 
     def image(self, result: Report | Failure) -> Iterator[str]:
         """Write one image's report, as lines."""
@@ -59,7 +63,12 @@ class TextReport:
         if text and not (self._brief and result.ok):
             yield ""
             yield from wrapped(text, self._width, "  ")
-        if result.findings or not (self._brief and result.ok):
+        if self._drawn is not None:
+            yield ""
+            columns = shutil.get_terminal_size((100, 24)).columns
+            lines = map_lines(result.image, max(10, columns - 4), self._drawn, self._paint)
+            yield from (f"  {line}".rstrip() for line in lines)
+        if result.findings or self._drawn is not None or not (self._brief and result.ok):
             yield ""
 
     def _finding(self, finding: Finding, source: str) -> Iterator[str]:

@@ -1,0 +1,201 @@
+"""Where an image's blocks lie, counted in few enough cells to draw: by disk address and by file offset.
+
+A reduction of the block allocation table to a bounded size, made only when asked for. Positions are 64-bit integers, as
+in `bat`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from vhdcheck.bat import UNUSED
+from vhdcheck.units import SECTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from vhdcheck.bat import Bounds, Entries, Mask
+
+    Offsets = NDArray[np.int64]
+
+CELLS: Final = 512
+"""Cells of a strip at the most: 16 rows of 32, or more columns than a terminal has."""
+ALIGNMENT: Final = 7 * SECTOR
+"""Bytes that Windows and XenServer leave between blocks to align their data to 4 KiB; they interrupt no extent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Counts along an axis: cell `i` of `n` stands for `[i * length // n, (i + 1) * length // n)`."""
+
+    length: int
+    """Of the axis: blocks of the disk, or bytes of the file."""
+    used: tuple[int, ...] = ()
+    """Of each cell, how much is in use: blocks in the file, or bytes that blocks take."""
+    faulty: tuple[int, ...] = ()
+    """Of each cell, how much of that cannot be right."""
+
+    def limits(self, cell: int) -> tuple[int, int]:
+        """Say where a cell begins and ends."""
+        return cell * self.length // len(self.used), (cell + 1) * self.length // len(self.used)
+
+    def cell(self, position: int) -> int | None:
+        """Say which cell a position is in; None behind the axis."""
+        if not 0 <= position < self.length:
+            return None
+        return ((position + 1) * len(self.used) - 1) // self.length
+
+    def merged(self, cells: int) -> Strip:
+        """Return the same counts in at most `cells` cells, each of whole old ones."""
+        old = len(self.used)
+        if old <= cells:
+            return self
+        edges = [index * old // cells for index in range(cells + 1)]
+        ranges = list(zip(edges, edges[1:], strict=False))
+        return Strip(
+            self.length,
+            tuple(sum(self.used[a:b]) for a, b in ranges),
+            tuple(sum(self.faulty[a:b]) for a, b in ranges),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The blocks between two metadata regions, or between one and the end of the file. Offsets are bytes."""
+
+    offset: int
+    end: int
+    taken: int
+    """Bytes that belong to blocks; the rest are gaps between them."""
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Where the blocks lie. Its size is bounded, whatever the table's."""
+
+    by_disk: Strip
+    """Blocks in use and faulty ones, by disk address. A block without an entry in the table is faulty too."""
+    by_file: Strip
+    """Bytes that blocks and faulty blocks take, by file offset."""
+    runs: tuple[Run, ...]
+    """What blocks take of the file, in order; metadata and the footer lie between the runs."""
+    used: int
+    faulty: int
+    """Used blocks that share bytes with another, with metadata or the footer, leave the file, or lie behind the disk."""
+    outside: int
+    """Used blocks that begin behind the end of the file."""
+    extents: int
+    """Pieces in which the blocks lie when they are read in the order of the disk."""
+
+    @property
+    def in_order(self) -> float:
+        """Of the blocks that follow another one, the share that lie directly behind it in the file."""
+        return 1.0 if self.used < 2 else (self.used - self.extents) / (self.used - 1)  # noqa: PLR2004 (a pair)
+
+
+def allocate(table: Entries, bounds: Bounds) -> Allocation:
+    """Count where blocks lie. Time: one sort of the used entries. Memory: about eight times the table's.
+
+    Args:
+        table: the entries.
+        bounds: what they are judged against.
+    """
+    is_used = table != UNUSED
+    starts = table[is_used].astype(np.int64) * SECTOR
+    wrong = _faulty(starts, bounds) | (np.flatnonzero(is_used) >= bounds.needed)
+    faulty = np.zeros(len(table), dtype=np.bool_)
+    faulty[is_used] = wrong
+    ordered = np.sort(starts)
+    steps = starts[1:] - starts[:-1] - bounds.slot
+    return Allocation(
+        by_disk=_by_disk(is_used, faulty, bounds.needed),
+        by_file=_by_file(ordered, np.sort(starts[wrong]), bounds),
+        runs=tuple(_runs(ordered, bounds)),
+        used=len(starts),
+        faulty=int(np.count_nonzero(wrong)),
+        outside=int(np.count_nonzero(starts >= bounds.size)),
+        extents=int(bool(len(starts))) + int(np.count_nonzero((steps < 0) | (steps > ALIGNMENT))),
+    )
+
+
+def _faulty(starts: Offsets, bounds: Bounds) -> Mask:
+    """Mark the blocks that share bytes with what is not theirs; `starts` are in the order of the table."""
+    wrong = starts > bounds.footer - bounds.slot
+    for span in bounds.metadata:
+        wrong |= (starts < span.end) & (starts > span.offset - bounds.slot)
+    order = np.argsort(starts, kind="stable")
+    close = np.diff(starts[order]) < bounds.slot
+    wrong[order[1:][close]] = True
+    wrong[order[:-1][close]] = True
+    return wrong
+
+
+def _limits(length: int) -> list[int]:
+    """Divide an axis into cells."""
+    cells = min(length, CELLS)
+    return [index * length // cells for index in range(cells + 1)] if cells else [0]
+
+
+def _by_disk(is_used: Mask, faulty: Mask, needed: int) -> Strip:
+    entries = len(is_used)
+    used = np.flatnonzero(is_used)
+    length = max(needed, int(used[-1]) + 1 if len(used) else 0)
+    limits = _limits(length)
+    inside = [min(limit, entries) for limit in limits]
+    return Strip(length, _counts(is_used, inside), tuple(
+        number + missing
+        for number, missing in zip(
+            _counts(faulty, inside), (max(0, b - max(a, entries)) for a, b in zip(limits, limits[1:], strict=False)),
+            strict=True,
+        )
+    ))
+
+
+def _counts(mask: Mask, limits: Sequence[int]) -> tuple[int, ...]:
+    return tuple(int(np.count_nonzero(mask[a:b])) for a, b in zip(limits, limits[1:], strict=False))
+
+
+def _by_file(ordered: Offsets, faulty: Offsets, bounds: Bounds) -> Strip:
+    limits = np.array(_limits(bounds.size), dtype=np.int64)
+    used, wrong = (np.diff(_taken_below(limits, starts, bounds.slot)).tolist() for starts in (ordered, faulty))
+    return Strip(bounds.size, tuple(used), tuple(wrong))
+
+
+def _taken_below(limits: Offsets, ordered: Offsets, slot: int) -> Offsets:
+    """Count the bytes below each limit that blocks take; what several share counts once."""
+    if not len(ordered):
+        return np.zeros(len(limits), dtype=np.int64)
+    lengths = np.minimum(np.diff(ordered), slot)
+    before = np.concatenate(([0], np.cumsum(lengths)))
+    last = np.searchsorted(ordered, limits, side="right") - 1  # the last block that begins at or before the limit
+    below = before[last] + np.minimum(limits - ordered[last], slot)
+    return np.where(last < 0, 0, below)
+
+
+def _runs(ordered: Offsets, bounds: Bounds) -> list[Run]:
+    """Describe what blocks take of each hole between metadata regions."""
+    runs = []
+    for start, end in _holes(bounds):
+        first = int(np.searchsorted(ordered, start - bounds.slot, side="right"))
+        behind = int(np.searchsorted(ordered, end, side="left"))
+        if behind > first:
+            run = max(start, int(ordered[first])), min(end, int(ordered[behind - 1]) + bounds.slot)
+            taken = np.diff(_taken_below(np.array(run, dtype=np.int64), ordered, bounds.slot))
+            runs.append(Run(*run, int(taken[0]), behind - first))
+    return runs
+
+
+def _holes(bounds: Bounds) -> list[tuple[int, int]]:
+    """Say where blocks may lie: what is left of the file before the footer by the metadata."""
+    holes, at = [], 0
+    for span in sorted(bounds.metadata, key=lambda span: span.offset):
+        if at < min(span.offset, bounds.footer):
+            holes.append((at, min(span.offset, bounds.footer)))
+        at = max(at, span.end)
+    return [*holes, (at, bounds.footer)] if at < bounds.footer else holes
