@@ -14,6 +14,8 @@ from vhdcheck.findings import Failure
 from vhdcheck.urls import is_url, redacted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vhdcheck.findings import Report
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
@@ -141,14 +143,23 @@ def wrapped(text: str, width: int, indent: str, first: str | None = None) -> lis
     return [(indent if index or first is None else first) + line.replace("\0", " ") for index, line in enumerate(lines)]
 
 
-def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[str]:
-    """Write a remedy as lines; each command that names the file stands alone on its own, to be pasted."""
+def fix_parts(fix: str, source: str) -> Iterator[tuple[bool, str]]:
+    """Split a remedy into prose and commands that name the file: (whether it is such a command, the text)."""
     plain = _COMMAND.sub(lambda match: match[0] if "{" in match[1] else match[1], fix)
-    lines: list[str] = []
     for index, part in enumerate(_COMMAND.split(plain)):
         if index % 2:
-            lines.append((indent if lines else first) + printable(command_line(part, source)))
+            yield True, command_line(part, source)
         elif text := part.strip(" .:;,"):
+            yield False, text
+
+
+def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[str]:
+    """Write a remedy as lines; each command that names the file stands alone on its own, to be pasted."""
+    lines: list[str] = []
+    for is_command, text in fix_parts(fix, source):
+        if is_command:
+            lines.append((indent if lines else first) + printable(text))
+        else:
             lines += wrapped(printable(text), width, indent, None if lines else first)
     return lines
 
