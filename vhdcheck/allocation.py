@@ -7,6 +7,7 @@ in `bat`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -56,7 +57,7 @@ class Strip:
         if old <= cells:
             return self
         edges = [index * old // cells for index in range(cells + 1)]
-        ranges = list(zip(edges, edges[1:], strict=False))
+        ranges = list(pairwise(edges))
         return Strip(
             self.length,
             tuple(sum(self.used[a:b]) for a, b in ranges),
@@ -87,7 +88,7 @@ class Allocation:
     """What blocks take of the file, in order; metadata and the footer lie between the runs."""
     used: int
     faulty: int
-    """Used blocks that share bytes with another, with metadata or the footer, leave the file, or lie behind the disk."""
+    """Used blocks that share bytes with another, metadata or the footer, leave the file, or lie behind the disk."""
     outside: int
     """Used blocks that begin behind the end of the file."""
     extents: int
@@ -136,33 +137,30 @@ def _faulty(starts: Offsets, bounds: Bounds) -> Mask:
     return wrong
 
 
-def _limits(length: int) -> list[int]:
-    """Divide an axis into cells."""
-    cells = min(length, CELLS)
+def _limits(length: int, unit: int = 1) -> list[int]:
+    """Divide an axis into cells of at least a unit."""
+    cells = min(-(-length // unit), CELLS)
     return [index * length // cells for index in range(cells + 1)] if cells else [0]
 
 
 def _by_disk(is_used: Mask, faulty: Mask, needed: int) -> Strip:
+    """Count blocks; those of the disk that have no entry are faulty."""
     entries = len(is_used)
     used = np.flatnonzero(is_used)
     length = max(needed, int(used[-1]) + 1 if len(used) else 0)
     limits = _limits(length)
     inside = [min(limit, entries) for limit in limits]
-    return Strip(length, _counts(is_used, inside), tuple(
-        number + missing
-        for number, missing in zip(
-            _counts(faulty, inside), (max(0, b - max(a, entries)) for a, b in zip(limits, limits[1:], strict=False)),
-            strict=True,
-        )
-    ))
+    missing = [(b - a) - (d - c) for (a, b), (c, d) in zip(pairwise(limits), pairwise(inside), strict=True)]
+    wrong = tuple(number + more for number, more in zip(_counts(faulty, inside), missing, strict=True))
+    return Strip(length, _counts(is_used, inside), wrong)
 
 
 def _counts(mask: Mask, limits: Sequence[int]) -> tuple[int, ...]:
-    return tuple(int(np.count_nonzero(mask[a:b])) for a, b in zip(limits, limits[1:], strict=False))
+    return tuple(int(np.count_nonzero(mask[a:b])) for a, b in pairwise(limits))
 
 
 def _by_file(ordered: Offsets, faulty: Offsets, bounds: Bounds) -> Strip:
-    limits = np.array(_limits(bounds.size), dtype=np.int64)
+    limits = np.array(_limits(bounds.size, SECTOR), dtype=np.int64)
     used, wrong = (np.diff(_taken_below(limits, starts, bounds.slot)).tolist() for starts in (ordered, faulty))
     return Strip(bounds.size, tuple(used), tuple(wrong))
 

@@ -196,7 +196,9 @@ def _write_text(
     from vhdcheck.report.text import TextReport  # noqa: PLC0415
 
     colour = output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    report = TextReport(colour=colour, brief=not _is_single(options), drawn=signs(output.encoding) if options.map else None)
+    report = TextReport(
+        colour=colour, brief=not _is_single(options), drawn=signs(output.encoding) if options.map else None
+    )
     for result in checked:
         output.writelines(f"{line}\n" for line in report.image(result))
         output.flush()  # an interrupted run leaves what is done

@@ -25,9 +25,7 @@ SCHEMA_VERSION: Final = 1
 """Fields may be added under one version; none is removed or changes its meaning."""
 
 
-def document(
-    reports: Sequence[Report | Failure], results: Results, target: Target, *, with_map: bool = False
-) -> str:
+def document(reports: Sequence[Report | Failure], results: Results, target: Target, *, with_map: bool = False) -> str:
     """Write all reports as one JSON document, in ASCII."""
     content = {
         "schema_version": SCHEMA_VERSION,

@@ -92,6 +92,13 @@ def _joined(parts: Iterable[str], mark: str, width: int) -> Iterator[str]:
     yield line
 
 
+def share_of(strip: Strip, noun: str) -> str:
+    """Say how much of its axis a cell stands for: `4 blocks`, `up to 5 blocks`."""
+    cells = len(strip.used)
+    most = -(-strip.length // cells)
+    return ("" if most * cells == strip.length else "up to ") + count(most, noun)
+
+
 def size_words(size: int) -> str:
     """Write a size for a column."""
     return human(size).replace(" bytes", " B").replace(" byte", " B")
@@ -104,17 +111,16 @@ def _strip_lines(image: Image, allocation: Allocation, width: int, drawn: Signs,
         yield "The disk has no blocks."
         return
     total, block = strip.length, image.header.block_size if image.header else 0
-    most = -(-total // cells)
     end = human(total * block)
-    each = f"a sign is {'' if most * cells == total else 'up to '}{count(most, 'block')}"
+    each = f"a sign is {share_of(strip, 'block')}"
     yield from _joined([f"{count(total, 'block')} of {human(block)} by disk address", each], "; ", width)
     signs = (_sign(strip, cell, drawn) for cell in range(cells))
     yield "".join(paint(style, "".join(sign for _, sign in run)) for style, run in groupby(signs, itemgetter(0)))
     yield f"0{end:>{cells - 1}}" if cells > len(end) + 1 else f"0 to {end}"
-    none, *some, full = drawn.levels
+    none, some, full = drawn.levels[0], drawn.levels[1:-1], drawn.levels[-1]
     legend = [
         f"{none} not in use: {grouped(total - min(allocation.used, total))}",
-        f"{''.join(some)} in part, {full} all in use: {grouped(allocation.used)}",
+        f"{some} in part, {full} all in use: {grouped(allocation.used)}",
         f"{drawn.fault} fault: {grouped(sum(strip.faulty))}",
     ]
     yield from _joined(legend, "   ", width)

@@ -84,8 +84,11 @@ def _structures(image: Image) -> Iterator[Region]:
     """Yield what has a purpose."""
     size, footer = image.size, image.footer
     for span in image.metadata:
-        over = span.end - size
-        yield Region(span.offset, span.length, span.field, f"{human(over)} of it behind the end" if over > 0 else "")
+        over = min(span.end - size, span.length)
+        note = f"{human(over)} of it behind the end of the file" if over > 0 else ""
+        yield Region(
+            span.offset, span.length, span.field, "behind the end of the file" if over == span.length else note
+        )
     if image.allocation is not None:
         for run in image.allocation.runs:
             gaps = run.end - run.offset - run.taken

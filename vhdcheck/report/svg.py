@@ -10,7 +10,7 @@ from vhdcheck.allocation import CELLS, Strip
 from vhdcheck.findings import Severity
 from vhdcheck.report.map import level
 from vhdcheck.report.results import printable
-from vhdcheck.units import count, grouped, human
+from vhdcheck.units import SECTOR, count, grouped, human
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,12 +67,13 @@ def disk_cells(strip: Strip, block: int) -> Iterator[Cell]:
         text = f"{blocks}, from {human(start * block)}: " + (
             use if end - start == 1 else f"{grouped(used)} of {grouped(end - start)} in use"
         )
-        yield Cell("x" if faulty else f"c{level(used, end - start)}", text + (f", {grouped(faulty)} faulty" if faulty else ""))
+        look = "x" if faulty else f"c{level(used, end - start)}"
+        yield Cell(look, text + (f", {grouped(faulty)} faulty" if faulty else ""))
 
 
 def file_strip(size: int) -> Strip:
     """Divide a file that has no blocks, or whose blocks are not known."""
-    cells = min(size, CELLS)
+    cells = min(-(-size // SECTOR), CELLS)
     return Strip(size, (0,) * cells, (0,) * cells)
 
 
@@ -86,18 +87,22 @@ def file_cells(strip: Strip, parts: Sequence[Region]) -> Iterator[Cell]:
     for cell, (used, faulty) in enumerate(zip(strip.used, strip.faulty, strict=True)):
         start, end = strip.limits(cell)
         here = [part for part in parts if part.offset < end and part.end > start]
-        other = [part for part in here if part.name != "blocks" and part.kind in {"data", "metadata"}]
-        taken = used + sum(min(part.end, end) - max(part.offset, start) for part in other)
-        has_metadata = any(part.kind == "metadata" for part in other)
-        if faulty:
-            look = "x"
-        elif not taken:
-            look = "u" if any(part.kind == "unknown" for part in here) else "w"
-        else:
-            look = "m" if has_metadata and not used and all(part.kind == "metadata" for part in other) else f"c{level(taken, end - start)}"
+        look = "x" if faulty else _look(here, used, start, end)
         names = ", ".join(dict.fromkeys(printable(part.name) for part in here))
         text = f"0x{start:x} to 0x{end - 1:x} ({human(end - start)}): {names}"
+        has_metadata = any(part.kind == "metadata" for part in here)
         yield Cell(look, text + (f", {human(faulty)} faulty" if faulty else ""), has_metadata)
+
+
+def _look(here: Sequence[Region], used: int, start: int, end: int) -> str:
+    """Choose a cell's look by what is there: `used` bytes of blocks, and regions."""
+    other = [part for part in here if part.name != "blocks" and part.kind in {"data", "metadata"}]
+    taken = used + sum(min(part.end, end) - max(part.offset, start) for part in other)
+    if not taken:
+        return "u" if any(part.kind == "unknown" for part in here) else "w"
+    if not used and all(part.kind == "metadata" for part in other):
+        return "m"
+    return f"c{level(taken, end - start)}"
 
 
 def drawing(
@@ -116,22 +121,29 @@ def drawing(
     rows = -(-len(cells) // columns)
     width, height = columns * UNIT, rows * UNIT
     yield (
-        f'<svg class="map" role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {height}"'
+        f'<svg class="map" role="group" aria-label="{escape(label)}" viewBox="0 0 {width} {height}"'
         f' width="100%" height="{rows * (HEIGHT if rows > 1 else 2 * HEIGHT)}" preserveAspectRatio="none">'
     )
     faults = {cell for cell, each in enumerate(cells) if each.look == "x"}
     for cell, length in _runs(cells, marks, columns):
-        here = [findings[index] for index in marks.get(cell, ())]
-        worst = max((finding.severity for finding in here), default=None)
+        here = [(index, findings[index]) for index in marks.get(cell, ())]
         look = cells[cell].look
-        if worst == Severity.ERROR:
+        if any(finding.severity == Severity.ERROR for _, finding in here):
             look = "x"
             faults.add(cell)
-        yield from _rect(prefix, cell, length, columns, look, _text(cells, cell, length, here), marks.get(cell, ()))
+        text = "\n".join([_text(cells, cell, length), *(f"{finding.rule} {finding.slug}" for _, finding in here)])
+        ((x, y),) = _corners([cell], columns)
+        box = f'class="{look}" x="{x}" y="{y}" width="{length * UNIT}" height="{UNIT}"'
+        rect = f"{box}><title>{escape(text)}</title></rect>"
+        if here:
+            finding = f"{prefix.partition('-')[0]}-f{here[0][0]}"
+            yield f'<a href="#{finding}"><rect id="{prefix}{cell}" {rect}</a>'
+        else:
+            yield f"<rect {rect}"
     yield _path("grid", _grid(columns, rows))
-    yield _path("dot", (f"M{x + 3.5} {y + 3.5}h3v3h-3z" for x, y in _corners(cells, columns, lambda each: each.has_metadata)))
-    crossed = (divmod(cell, columns) for cell in sorted(faults))
-    yield _path("cross", (f"M{column * UNIT + 2.5} {row * UNIT + 2.5}l5 5m0-5l-5 5" for row, column in crossed))
+    dotted = (cell for cell, each in enumerate(cells) if each.has_metadata and cell not in faults)
+    yield _path("dot", (f"M{x + 3} {y + 3}h4v4h-4z" for x, y in _corners(dotted, columns)))
+    yield _path("cross", (f"M{x + 2.5} {y + 2.5}l5 5m0-5l-5 5" for x, y in _corners(sorted(faults), columns)))
     yield "</svg>"
 
 
@@ -152,31 +164,15 @@ def _runs(cells: Sequence[Cell], marks: Mapping[int, Sequence[int]], columns: in
             start = cell
 
 
-def _text(cells: Sequence[Cell], cell: int, length: int, here: Iterable[Finding]) -> str:
+def _text(cells: Sequence[Cell], cell: int, length: int) -> str:
     text = cells[cell].text
-    if length > 1:
-        text += f"\n... {count(length, 'cell')}, the last:\n" + cells[cell + length - 1].text
-    return "\n".join([text, *(f"{finding.rule} {finding.slug}" for finding in here)])
+    return text if length == 1 else f"{text}\n... {count(length, 'cell')}, the last:\n{cells[cell + length - 1].text}"
 
 
-def _rect(
-    prefix: str, cell: int, length: int, columns: int, look: str, text: str, marks: Sequence[int]
-) -> Iterator[str]:
-    row, column = divmod(cell, columns)
-    mark = f' id="{prefix}{cell}"' if marks else ""
-    rect = (
-        f'<rect{mark} class="{look}" x="{column * UNIT}" y="{row * UNIT}" width="{length * UNIT}" height="{UNIT}">'
-        f"<title>{escape(text)}</title></rect>"
-    )
-    finding = f"#{prefix.partition('-')[0]}-f{marks[0]}" if marks else ""
-    yield f'<a href="{finding}">{rect}</a>' if marks else rect
-
-
-def _corners(cells: Sequence[Cell], columns: int, is_meant: Callable[[Cell], bool]) -> Iterator[tuple[int, int]]:
-    for cell, each in enumerate(cells):
-        if is_meant(each):
-            row, column = divmod(cell, columns)
-            yield column * UNIT, row * UNIT
+def _corners(cells: Iterable[int], columns: int) -> Iterator[tuple[int, int]]:
+    for cell in cells:
+        row, column = divmod(cell, columns)
+        yield column * UNIT, row * UNIT
 
 
 def _grid(columns: int, rows: int) -> Iterator[str]:

@@ -31,7 +31,9 @@ _STYLES: Final = {
 class TextReport:
     """Writes reports as text; what an image says of itself is escaped."""
 
-    def __init__(self, *, colour: bool, width: int | None = None, brief: bool = False, drawn: Signs | None = None) -> None:
+    def __init__(
+        self, *, colour: bool, width: int | None = None, brief: bool = False, drawn: Signs | None = None
+    ) -> None:
         """Choose the form.
 
         Args:
