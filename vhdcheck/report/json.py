@@ -69,7 +69,7 @@ def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
         "image": _image(report),
         "unexamined": list(report.image.unexamined),
         "findings": [_finding(finding, report.source) for finding in report.findings],
-        **({"map": map_facts(report.image)} if with_map else {}),
+        "map": map_facts(report.image) if with_map else None,
     }
 
 

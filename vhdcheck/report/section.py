@@ -105,7 +105,7 @@ class Section:
             yield from self._figure("By file offset", each, "file", cells, self._in_file)
         outside = self._allocation.outside if self._allocation is not None else 0
         if outside:
-            yield f"<p>{count(outside, 'block')} begin behind the end of the file, and are on the first map only.</p>"
+            yield f"<p>Behind the end of the file, and so on the first map only: {count(outside, 'block')}.</p>"
 
     def _figure(
         self, title: str, each: str, axis: str, cells: list[Cell], marks: dict[int, list[int]]
@@ -135,7 +135,7 @@ class Section:
             words = {
                 "waste": f"{_key('w')}belongs to nothing",
                 "data": f"{_SHADES}in part</span><span>{_key('c4')}all data",
-                "metadata": f"{_key('m')}structures (a square where there are some)",
+                "metadata": f"{_key('m')}structures (square)",
                 "unknown": f"{_key('u')}not examined",
             }
             entries = [f"{words[kind]}: {human(size)}" for kind, size in sizes.items() if size]

@@ -182,4 +182,4 @@ def _grid(columns: int, rows: int) -> Iterator[str]:
 
 def _path(look: str, parts: Iterable[str]) -> str:
     drawn = "".join(parts)
-    return f'<path class="{look}" d="{drawn}"/>' if drawn else ""
+    return f'<path class="{look}" vector-effect="non-scaling-stroke" d="{drawn}"/>' if drawn else ""
