@@ -54,12 +54,12 @@ def usage() -> str:
     return f"```text\n{done.stdout.strip()}\n```\n"
 
 
-def run(image: str) -> str:
+def run(*arguments: str) -> str:
     """What the command prints about an image of `fixtures/`."""
-    command = [sys.executable, "-m", "vhdcheck", image]
+    command = [sys.executable, "-m", "vhdcheck", *arguments]
     env = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, check=False, stdout=subprocess.PIPE, encoding="utf-8")
-    return f"```console\n$ python -m vhdcheck {image}\n{done.stdout.strip()}\n```\n"
+    return f"```console\n$ python -m vhdcheck {' '.join(arguments)}\n{done.stdout.strip()}\n```\n"
 
 
 PARTS = {
@@ -68,6 +68,7 @@ PARTS = {
     "codes": codes,
     "refused": lambda: run("fixtures/qemu/dynamic-40g.vhd"),
     "accepted": lambda: run("fixtures/dynamic-clean.vhd"),
+    "map": lambda: run("--map", "fixtures/MAPIMAGE.vhd"),
 }
 
 

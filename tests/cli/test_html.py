@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import xml.etree.ElementTree as ET
 from html import escape
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +22,7 @@ from vhdcheck.report.results import Results
 from vhdcheck.report.svg import place
 
 if TYPE_CHECKING:
+    import xml.etree.ElementTree as ET
     from collections.abc import Callable, Sequence
 
     from vhdcheck import Report
@@ -181,7 +182,7 @@ def test_colours_can_be_read_and_told_apart_by_lightness(theme: str) -> None:
         assert contrast(colours[name], colours["page"]) >= 4.5, name
     assert contrast(colours["text"], colours["code"]) >= 4.5
     levels = [colours[f"c{number}"] for number in range(5)]
-    assert [contrast(a, b) >= 1.35 for a, b in zip(levels, levels[1:], strict=False)] == [True] * 4
+    assert [contrast(a, b) >= 1.35 for a, b in pairwise(levels)] == [True] * 4
     order = [luminance(colour) for colour in levels]
     assert order == sorted(order, reverse=theme == "light")
     for sign, ground in (("cross", "fault"), ("dot", "meta"), ("line", "c0")):
@@ -206,6 +207,7 @@ def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[str,
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
+            "--hide-scrollbars",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing leaves this machine
             f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
             "--enable-logging=stderr",
@@ -234,7 +236,7 @@ def test_a_browser_draws_it_and_asks_for_nothing(
     assert len([node for node in root.iter(f"{SVG}svg") if node.get("class") == "map"]) == 3
     asked = set(re.findall(r'"url":"(\w+:[^"]+)"', log.read_text(encoding="utf-8")))
     own = re.compile(r"https?://([\w-]+\.)*(google|googleapis|gvt1)\.com/|(data|chrome|devtools)\S*:")  # the browser's
-    assert [url for url in asked if not own.match(url)] == [path.as_uri()]
+    assert [url for url in asked if not own.match(url)] == []
 
 
 def test_a_browser_tells_of_errors_and_requests(browse: Callable[..., tuple[str, str]], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Twin:
         self.used = [(block, sector * SECTOR) for block, sector in enumerate(case.entries) if sector != UNUSED]
         self.faulty = [hit for hit in self.used if self.is_faulty(*hit)]
         starts = [start for _, start in self.used]
-        follows = [0 <= b - (a + self.bounds.slot) <= 7 * SECTOR for a, b in zip(starts, starts[1:], strict=False)]
+        follows = [0 <= b - (a + self.bounds.slot) <= 7 * SECTOR for a, b in pairwise(starts)]
         self.values: dict[str, Any] = {
             "used": len(self.used),
             "faulty": len(self.faulty),
