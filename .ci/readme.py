@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import MEANINGS, PRECEDENCE, TEXTS
@@ -54,12 +55,25 @@ def usage() -> str:
     return f"```text\n{done.stdout.strip()}\n```\n"
 
 
-def run(*arguments: str) -> str:
-    """What the command prints about an image of `fixtures/`."""
+def run(*arguments: str, folder: Path = ROOT) -> str:
+    """What the command prints about an image of `fixtures/`, or of another folder."""
     command = [sys.executable, "-m", "vhdcheck", *arguments]
-    env = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=env, check=False, stdout=subprocess.PIPE, encoding="utf-8")
+    env = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=env, check=False, stdout=subprocess.PIPE, encoding="utf-8")
     return f"```console\n$ python -m vhdcheck {' '.join(arguments)}\n{done.stdout.strip()}\n```\n"
+
+
+USED = "[*range(180), *range(400, 1000, 4), *range(900, 1400, 3), 2000, 2001, 2002]"
+IMAGE = f"dynamic(4 * GIB, blocks=dict.fromkeys({USED}), bat={{1500: 4101}}, spacing=4104).write('web-1.vhd')"
+
+
+def picture() -> str:
+    """The map of an image that is too large to keep, and has one bad entry."""
+    with TemporaryDirectory() as folder:
+        program = f"from fixtures.writer import GIB, dynamic; {IMAGE}"
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", program], cwd=folder, env=env, check=True)
+        return run("--map", "web-1.vhd", folder=Path(folder))
 
 
 PARTS = {
@@ -68,7 +82,7 @@ PARTS = {
     "codes": codes,
     "refused": lambda: run("fixtures/qemu/dynamic-40g.vhd"),
     "accepted": lambda: run("fixtures/dynamic-clean.vhd"),
-    "map": lambda: run("--map", "fixtures/MAPIMAGE.vhd"),
+    "map": picture,
 }
 
 

@@ -40,29 +40,33 @@ class Strip:
     """Of each cell, how much is in use: blocks in the file, or bytes that blocks take."""
     faulty: tuple[int, ...] = ()
     """Of each cell, how much of that cannot be right."""
+    merged_from: int = 0
+    """Cells that these were merged from, each of `[i * merged_from // n, (i + 1) * merged_from // n)` of them."""
+
+    def _limit(self, cell: int) -> int:
+        cells, finer = len(self.used), self.merged_from or len(self.used)
+        return cell * finer // cells * self.length // finer
 
     def limits(self, cell: int) -> tuple[int, int]:
         """Say where a cell begins and ends."""
-        return cell * self.length // len(self.used), (cell + 1) * self.length // len(self.used)
+        return self._limit(cell), self._limit(cell + 1)
 
     def cell(self, position: int) -> int | None:
         """Say which cell a position is in; None behind the axis."""
         if not 0 <= position < self.length:
             return None
-        return ((position + 1) * len(self.used) - 1) // self.length
+        cells, finer = len(self.used), self.merged_from or len(self.used)
+        first = ((position + 1) * finer - 1) // self.length
+        return ((first + 1) * cells - 1) // finer
 
     def merged(self, cells: int) -> Strip:
-        """Return the same counts in at most `cells` cells, each of whole old ones."""
+        """Return the counts of a strip that was not merged yet in at most `cells` cells."""
         old = len(self.used)
         if old <= cells:
             return self
-        edges = [index * old // cells for index in range(cells + 1)]
-        ranges = list(pairwise(edges))
-        return Strip(
-            self.length,
-            tuple(sum(self.used[a:b]) for a, b in ranges),
-            tuple(sum(self.faulty[a:b]) for a, b in ranges),
-        )
+        ranges = list(pairwise(index * old // cells for index in range(cells + 1)))
+        used, faulty = (tuple(sum(counts[a:b]) for a, b in ranges) for counts in (self.used, self.faulty))
+        return Strip(self.length, used, faulty, old)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +113,15 @@ def allocate(table: Entries, bounds: Bounds) -> Allocation:
     """
     is_used = table != UNUSED
     starts = table[is_used].astype(np.int64) * SECTOR
-    wrong = _faulty(starts, bounds) | (np.flatnonzero(is_used) >= bounds.needed)
+    order = np.argsort(starts, kind="stable")
+    ordered = starts[order]
+    wrong = _faulty(starts, order, bounds) | (np.flatnonzero(is_used) >= bounds.needed)
     faulty = np.zeros(len(table), dtype=np.bool_)
     faulty[is_used] = wrong
-    ordered = np.sort(starts)
     steps = starts[1:] - starts[:-1] - bounds.slot
     return Allocation(
         by_disk=_by_disk(is_used, faulty, bounds.needed),
-        by_file=_by_file(ordered, np.sort(starts[wrong]), bounds),
+        by_file=_by_file(ordered, ordered[wrong[order]], bounds),
         runs=tuple(_runs(ordered, bounds)),
         used=len(starts),
         faulty=int(np.count_nonzero(wrong)),
@@ -125,12 +130,11 @@ def allocate(table: Entries, bounds: Bounds) -> Allocation:
     )
 
 
-def _faulty(starts: Offsets, bounds: Bounds) -> Mask:
-    """Mark the blocks that share bytes with what is not theirs; `starts` are in the order of the table."""
+def _faulty(starts: Offsets, order: NDArray[np.intp], bounds: Bounds) -> Mask:
+    """Mark the blocks that share bytes with what is not theirs; `order` sorts their starts."""
     wrong = starts > bounds.footer - bounds.slot
     for span in bounds.metadata:
         wrong |= (starts < span.end) & (starts > span.offset - bounds.slot)
-    order = np.argsort(starts, kind="stable")
     close = np.diff(starts[order]) < bounds.slot
     wrong[order[1:][close]] = True
     wrong[order[:-1][close]] = True

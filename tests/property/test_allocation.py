@@ -123,25 +123,28 @@ def test_the_counts_are_those_of_plain_python(case: Case) -> None:
     assert [(run.offset, run.end, run.taken, run.blocks) for run in found.runs] == twin.values["runs"]
 
 
-@given(cases())
-def test_the_strip_by_disk_address(case: Case) -> None:
+@given(cases(), st.integers(1, 600))
+def test_the_strip_by_disk_address(case: Case, cells: int) -> None:
     strip, twin = allocated(case).by_disk, Twin(case)
     used, faulty = {block for block, _ in twin.used}, {block for block, _ in twin.faulty}
     assert strip.length == max([case.bounds.needed, *(block + 1 for block in used)])
     entries = len(case.entries)
-    assert list(strip.used) == [sum(start <= block < end for block in used) for start, end in limits(strip)]
-    assert list(strip.faulty) == [
-        sum(start <= block < end for block in faulty) + max(0, end - max(start, entries))
-        for start, end in limits(strip)
-    ]
+    for each in (strip, strip.merged(cells)):
+        assert list(each.used) == [sum(start <= block < end for block in used) for start, end in limits(each)]
+        assert list(each.faulty) == [
+            sum(start <= block < end for block in faulty) + max(0, end - max(start, entries))
+            for start, end in limits(each)
+        ]
 
 
-@given(cases())
-def test_the_strip_by_file_offset(case: Case) -> None:
+@given(cases(), st.integers(1, 600))
+def test_the_strip_by_file_offset(case: Case, cells: int) -> None:
     strip, twin = allocated(case).by_file, Twin(case)
     assert strip.length == case.bounds.size
-    assert list(strip.used) == [twin.marked(twin.used)[start:end].count(1) for start, end in limits(strip)]
-    assert list(strip.faulty) == [twin.marked(twin.faulty)[start:end].count(1) for start, end in limits(strip)]
+    used, faulty = twin.marked(twin.used), twin.marked(twin.faulty)
+    for each in (strip, strip.merged(cells)):
+        assert list(each.used) == [used[start:end].count(1) for start, end in limits(each)]
+        assert list(each.faulty) == [faulty[start:end].count(1) for start, end in limits(each)]
 
 
 @given(cases(), st.integers(1, 600))

@@ -94,9 +94,8 @@ def _joined(parts: Iterable[str], mark: str, width: int) -> Iterator[str]:
 
 def share_of(strip: Strip, noun: str) -> str:
     """Say how much of its axis a cell stands for: `4 blocks`, `up to 5 blocks`."""
-    cells = len(strip.used)
-    most = -(-strip.length // cells)
-    return ("" if most * cells == strip.length else "up to ") + count(most, noun)
+    sizes = {end - start for start, end in map(strip.limits, range(len(strip.used)))}
+    return ("" if len(sizes) == 1 else "up to ") + count(max(sizes), noun)
 
 
 def size_words(size: int) -> str:

@@ -100,7 +100,12 @@ class Section:
             cells = list(disk_cells(self._by_disk, block))
             yield from self._figure("By disk address", each, "disk", cells, self._on_disk)
         if self._by_file.used:
-            each = f"a cell is up to {human(-(-self._by_file.length // len(self._by_file.used)))}"
+            first = self._by_file.limits(0)[1]
+            each = (
+                f"a cell is about {human(first)}"
+                if first * len(self._by_file.used) != self._by_file.length
+                else f"a cell is {human(first)}"
+            )
             cells = list(file_cells(self._by_file, self._regions))
             yield from self._figure("By file offset", each, "file", cells, self._in_file)
         outside = self._allocation.outside if self._allocation is not None else 0
