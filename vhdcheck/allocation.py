@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vhdcheck.bat import UNUSED
+from vhdcheck.bat import UNUSED, by_place
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
@@ -113,15 +113,15 @@ def allocate(table: Entries, bounds: Bounds) -> Allocation:
     """
     is_used = table != UNUSED
     starts = table[is_used].astype(np.int64) * SECTOR
-    order = np.argsort(starts, kind="stable")
-    ordered = starts[order]
-    wrong = _faulty(starts, order, bounds) | (np.flatnonzero(is_used) >= bounds.needed)
+    keys = by_place(table)
+    ordered, blocks = (keys >> np.uint64(32)).astype(np.int64) * SECTOR, keys.astype(np.uint32)
+    wrong = _faulty(ordered, bounds) | (blocks >= bounds.needed)
     faulty = np.zeros(len(table), dtype=np.bool_)
-    faulty[is_used] = wrong
+    faulty[blocks[wrong]] = True
     steps = starts[1:] - starts[:-1] - bounds.slot
     return Allocation(
         by_disk=_by_disk(is_used, faulty, bounds.needed),
-        by_file=_by_file(ordered, ordered[wrong[order]], bounds),
+        by_file=_by_file(ordered, ordered[wrong], bounds),
         runs=tuple(_runs(ordered, bounds)),
         used=len(starts),
         faulty=int(np.count_nonzero(wrong)),
@@ -130,14 +130,14 @@ def allocate(table: Entries, bounds: Bounds) -> Allocation:
     )
 
 
-def _faulty(starts: Offsets, order: NDArray[np.intp], bounds: Bounds) -> Mask:
-    """Mark the blocks that share bytes with what is not theirs; `order` sorts their starts."""
-    wrong = starts > bounds.footer - bounds.slot
+def _faulty(ordered: Offsets, bounds: Bounds) -> Mask:
+    """Mark the blocks that share bytes with what is not theirs, by their offsets in ascending order."""
+    wrong = ordered > bounds.footer - bounds.slot
     for span in bounds.metadata:
-        wrong |= (starts < span.end) & (starts > span.offset - bounds.slot)
-    close = np.diff(starts[order]) < bounds.slot
-    wrong[order[1:][close]] = True
-    wrong[order[:-1][close]] = True
+        wrong |= (ordered < span.end) & (ordered > span.offset - bounds.slot)
+    close = np.diff(ordered) < bounds.slot
+    wrong[1:] |= close
+    wrong[:-1] |= close
     return wrong
 
 
