@@ -101,7 +101,7 @@ def _index(reports: Sequence[Report | Failure], drawn: frozenset[int]) -> Iterat
     for index, result in enumerate(islice(reports, LISTED)):
         name = f"<bdi>{text(result.source)}</bdi>"
         link = f'<a href="#i{index + 1}">{name}</a>' if index in drawn else name
-        why = result.reason if isinstance(result, Failure) else result.message or ""
+        why = result.reason if isinstance(result, Failure) else _why(result)
         yield f"<li>{badge(verdict(result))}<span>{link} <small>{text(why)}</small></span></li>"
     yield "</ul>"
     if len(reports) > LISTED:
@@ -109,3 +109,8 @@ def _index(reports: Sequence[Report | Failure], drawn: frozenset[int]) -> Iterat
     if len(reports) > SECTIONS:
         yield f"<p>{SECTIONS} of them are drawn below, those that are not accepted first.</p>"
     yield "</nav>"
+
+
+def _why(report: Report) -> str:
+    """Say what refuses an image."""
+    return "" if report.ok else f"{report.message} {report.findings[0].rule} {report.findings[0].slug}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = 32
 UNIT: Final = 10
-"""A cell's side in the drawing's units; the page stretches them to its width."""
+"""A cell's side in the drawing's units; the page stretches them to its width. Fewer cells than columns are wider."""
 HEIGHT: Final = 16
 """A cell's height on the page, in pixels."""
 
@@ -119,9 +119,9 @@ def drawing(
     """
     columns = max(1, min(COLUMNS, len(cells)))
     rows = -(-len(cells) // columns)
-    width, height = columns * UNIT, rows * UNIT
+    size = COLUMNS * UNIT / columns
     yield (
-        f'<svg class="map" role="group" aria-label="{escape(label)}" viewBox="0 0 {width} {height}"'
+        f'<svg class="map" role="group" aria-label="{escape(label)}" viewBox="0 0 {COLUMNS * UNIT} {rows * UNIT}"'
         f' width="100%" height="{rows * (HEIGHT if rows > 1 else 2 * HEIGHT)}" preserveAspectRatio="none">'
     )
     faults = {cell for cell, each in enumerate(cells) if each.look == "x"}
@@ -132,18 +132,24 @@ def drawing(
             look = "x"
             faults.add(cell)
         text = "\n".join([_text(cells, cell, length), *(f"{finding.rule} {finding.slug}" for _, finding in here)])
-        ((x, y),) = _corners([cell], columns)
-        box = f'class="{look}" x="{x}" y="{y}" width="{length * UNIT}" height="{UNIT}"'
+        row, column = divmod(cell, columns)
+        box = f'class="{look}" x="{column * size:g}" y="{row * UNIT}" width="{length * size:g}" height="{UNIT}"'
         rect = f"{box}><title>{escape(text)}</title></rect>"
         if here:
             finding = f"{prefix.partition('-')[0]}-f{here[0][0]}"
             yield f'<a href="#{finding}"><rect id="{prefix}{cell}" {rect}</a>'
         else:
             yield f"<rect {rect}"
-    yield _path("grid", _grid(columns, rows))
+    yield _path(
+        "grid",
+        [
+            *(f"M{column * size:g} 0v{rows * UNIT}" for column in range(1, columns)),
+            *(f"M0 {row * UNIT}h{COLUMNS * UNIT}" for row in range(1, rows)),
+        ],
+    )
     dotted = (cell for cell, each in enumerate(cells) if each.has_metadata and cell not in faults)
-    yield _path("dot", (f"M{x + 3} {y + 3}h4v4h-4z" for x, y in _corners(dotted, columns)))
-    yield _path("cross", (f"M{x + 2.5} {y + 2.5}l5 5m0-5l-5 5" for x, y in _corners(sorted(faults), columns)))
+    yield _path("dot", (f"M{x - 2:g} {y - 2}h4v4h-4z" for x, y in _middles(dotted, columns)))
+    yield _path("cross", (f"M{x - 2.5:g} {y - 2.5}l5 5m0-5l-5 5" for x, y in _middles(sorted(faults), columns)))
     yield "</svg>"
 
 
@@ -169,15 +175,10 @@ def _text(cells: Sequence[Cell], cell: int, length: int) -> str:
     return text if length == 1 else f"{text}\n... {count(length, 'cell')}, the last:\n{cells[cell + length - 1].text}"
 
 
-def _corners(cells: Iterable[int], columns: int) -> Iterator[tuple[int, int]]:
+def _middles(cells: Iterable[int], columns: int) -> Iterator[tuple[float, int]]:
     for cell in cells:
         row, column = divmod(cell, columns)
-        yield column * UNIT, row * UNIT
-
-
-def _grid(columns: int, rows: int) -> Iterator[str]:
-    yield from (f"M{column * UNIT} 0v{rows * UNIT}" for column in range(1, columns))
-    yield from (f"M0 {row * UNIT}h{columns * UNIT}" for row in range(1, rows))
+        yield (column + 0.5) * COLUMNS * UNIT / columns, row * UNIT + UNIT // 2
 
 
 def _path(look: str, parts: Iterable[str]) -> str:
