@@ -192,13 +192,15 @@ def _is_same_file(name: str, output: TextIO) -> bool:
 def _write_text(
     options: argparse.Namespace, checked: Iterator[Report | Failure], results: Results, output: TextIO
 ) -> None:
-    from vhdcheck.report.map import signs  # noqa: PLC0415
     from vhdcheck.report.text import TextReport  # noqa: PLC0415
 
+    drawn = None
+    if options.map:
+        from vhdcheck.report.map import signs  # noqa: PLC0415 (only where asked for)
+
+        drawn = signs(output.encoding)
     colour = output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    report = TextReport(
-        colour=colour, brief=not _is_single(options), drawn=signs(output.encoding) if options.map else None
-    )
+    report = TextReport(colour=colour, brief=not _is_single(options), drawn=drawn)
     for result in checked:
         output.writelines(f"{line}\n" for line in report.image(result))
         output.flush()  # an interrupted run leaves what is done

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import vhdcheck
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import facts, other_sizes
-from vhdcheck.report.map import map_facts
 from vhdcheck.report.results import Results, as_unicode, command_line
 
 if TYPE_CHECKING:
@@ -69,8 +68,14 @@ def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
         "image": _image(report),
         "unexamined": list(report.image.unexamined),
         "findings": [_finding(finding, report.source) for finding in report.findings],
-        "map": map_facts(report.image) if with_map else None,
+        "map": _map(report) if with_map else None,
     }
+
+
+def _map(report: Report) -> dict[str, Any]:
+    from vhdcheck.report.map import map_facts  # noqa: PLC0415 (only where asked for)
+
+    return map_facts(report.image)
 
 
 def _image(report: Report) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import paragraph
-from vhdcheck.report.map import Signs, map_lines
 from vhdcheck.report.results import Results, printable, remedy, severity_words, wrapped
 from vhdcheck.units import count, grouped
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.findings import Finding, Report
+    from vhdcheck.model import Image
+    from vhdcheck.report.map import Signs
 
 _STYLES: Final = {
     "error": "1;31",
@@ -67,11 +68,15 @@ class TextReport:
             yield from wrapped(text, self._width, "  ")
         if self._drawn is not None:
             yield ""
-            columns = shutil.get_terminal_size((100, 24)).columns
-            lines = map_lines(result.image, max(10, columns - 4), self._drawn, self._paint)
-            yield from (f"  {line}".rstrip() for line in lines)
+            yield from self._map(result.image, self._drawn)
         if result.findings or self._drawn is not None or not (self._brief and result.ok):
             yield ""
+
+    def _map(self, image: Image, drawn: Signs) -> Iterator[str]:
+        from vhdcheck.report.map import map_lines  # noqa: PLC0415 (only where asked for)
+
+        columns = shutil.get_terminal_size((100, 24)).columns
+        yield from (f"  {line}".rstrip() for line in map_lines(image, max(10, columns - 4), drawn, self._paint))
 
     def _finding(self, finding: Finding, source: str) -> Iterator[str]:
         word = finding.severity.word
