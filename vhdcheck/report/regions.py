@@ -56,8 +56,10 @@ def regions(image: Image) -> list[Region]:
         at = max(at, region.end)
     if at < footer:
         complete.append(_between(image, at, footer))
-    if footer < (end := max(footer, *(region.end for region in found if region.name == "footer"), 0)) < image.size:
-        complete.append(Region(end, image.size - end, "trailing bytes", "behind the footer"))
+    if image.footer is not None and image.footer is not image.copy:
+        end = footer + len(image.footer.raw)
+        if end < image.size:
+            complete.append(Region(end, image.size - end, "trailing bytes", "behind the footer"))
     return sorted(complete, key=lambda region: region.offset)
 
 

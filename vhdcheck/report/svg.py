@@ -124,6 +124,7 @@ def drawing(
         f'<svg class="map" role="group" aria-label="{escape(label)}" viewBox="0 0 {COLUMNS * UNIT} {rows * UNIT}"'
         f' width="100%" height="{rows * (HEIGHT if rows > 1 else 2 * HEIGHT)}" preserveAspectRatio="none">'
     )
+    linked = []  # drawn over the others and their lines, so that nothing covers the ring of one that is shown
     faults = {cell for cell, each in enumerate(cells) if each.look == "x"}
     for cell, length in _runs(cells, marks, columns):
         here = [(index, findings[index]) for index in marks.get(cell, ())]
@@ -137,7 +138,7 @@ def drawing(
         rect = f"{box}><title>{escape(text)}</title></rect>"
         if here:
             finding = f"{prefix.partition('-')[0]}-f{here[0][0]}"
-            yield f'<a href="#{finding}"><rect id="{prefix}{cell}" {rect}</a>'
+            linked.append(f'<a href="#{finding}"><rect id="{prefix}{cell}" {rect}</a>')
         else:
             yield f"<rect {rect}"
     yield _path(
@@ -147,6 +148,7 @@ def drawing(
             *(f"M0 {row * UNIT}h{COLUMNS * UNIT}" for row in range(1, rows)),
         ],
     )
+    yield from linked
     dotted = (cell for cell, each in enumerate(cells) if each.has_metadata and cell not in faults)
     yield _path("dot", (f"M{x - 2:g} {y - 2}h4v4h-4z" for x, y in _middles(dotted, columns)))
     yield _path("cross", (f"M{x - 2.5:g} {y - 2.5}l5 5m0-5l-5 5" for x, y in _middles(sorted(faults), columns)))
