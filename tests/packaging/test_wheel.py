@@ -88,7 +88,9 @@ def test_metadata(metadata: Message, project: dict[str, Any], root: Path) -> Non
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["Summary"] == project["description"]
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert metadata.get_payload() == (root / "README.md").read_text(encoding="utf-8")
+    text = metadata.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert text.decode() == (root / "README.md").read_text(encoding="utf-8")
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
     assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
 
@@ -99,7 +101,7 @@ def test_construct_and_numpy_are_all_it_needs(metadata: Message) -> None:
 
 
 def test_it_works_from_where_it_is(unpacked: Path, tmp_path: Path) -> None:
-    """Every target loads and the schema is found, in an interpreter that cannot see the sources."""
+    """Every target loads, and the schema and the page's style are found, in an interpreter that cannot see the sources."""
     fixed(20 * MIB).write(tmp_path / "good.vhd")
     script = f"""
 import importlib.resources, json, sys
@@ -108,6 +110,7 @@ import vhdcheck
 from vhdcheck import check, targets
 assert vhdcheck.__file__.startswith({str(unpacked)!r}), vhdcheck.__file__
 json.loads((importlib.resources.files("vhdcheck") / "schemas" / "report-v1.schema.json").read_text())
+assert (importlib.resources.files("vhdcheck.report") / "style.css").read_text()
 print(*(f"{{name}}={{check('good.vhd', target=name).ok}}" for name in targets.names()))
 """
     done = subprocess.run(
