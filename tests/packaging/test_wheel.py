@@ -101,7 +101,7 @@ def test_construct_and_numpy_are_all_it_needs(metadata: Message) -> None:
 
 
 def test_it_works_from_where_it_is(unpacked: Path, tmp_path: Path) -> None:
-    """Every target loads, and the schema and the page's style are found, in an interpreter that cannot see the sources."""
+    """Every target loads, schema and style are found, in an interpreter that cannot see the sources."""
     fixed(20 * MIB).write(tmp_path / "good.vhd")
     script = f"""
 import importlib.resources, json, sys
