@@ -116,6 +116,10 @@ class FileSource:
             raise SourceError(f"{self.name}: {_reason(error)} at 0x{offset:x}") from error
         return _whole(self.name, data, offset, length)
 
+    def fileno(self) -> int:
+        """Return the descriptor, for what wants the file's bytes."""
+        return self._descriptor
+
     def verify(self) -> None:
         """Compare length and time of change with those at the beginning."""
         if self._look() != self._identity:

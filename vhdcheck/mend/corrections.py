@@ -1,0 +1,164 @@
+"""The corrected image, as the old one with other bytes in a few places; and what is different, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vhdcheck import layout, targets
+from vhdcheck.checking import examine
+from vhdcheck.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.mend.errors import Unmendable
+from vhdcheck.mend.footers import is_short, true_footer
+from vhdcheck.mend.headers import true_header
+from vhdcheck.model import FIXED, Image, Span
+from vhdcheck.plan import KILLED
+from vhdcheck.units import SECTOR, round_up
+
+if TYPE_CHECKING:
+    from vhdcheck.sources import Source
+
+WRECK = 64
+"""Bytes of a footer that may be wrong where it is still to be known for what it was: most of one are zeros."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A byte range that is different; `old` is empty for what was added, `new` for what was cut off."""
+
+    offset: int
+    field: str
+    """A path such as `footer.unique_id`."""
+    old: bytes
+    new: bytes
+
+    @property
+    def length(self) -> int:
+        """Bytes of the range."""
+        return max(len(self.old), len(self.new))
+
+
+class Patched:
+    """A source with other bytes in a few places, and another length."""
+
+    def __init__(self, base: Source, patches: dict[int, bytes], size: int) -> None:
+        """Lay the patches (offset -> bytes, disjoint) over `base`."""
+        self.name, self.size, self.patches = base.name, size, patches
+        self._base = base
+
+    def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes."""
+        return [self._read(span) for span in spans]
+
+    def _read(self, span: Span) -> bytes:
+        inside = min(span.end, self._base.size)
+        (old,) = self._base.read([Span(span.offset, inside - span.offset)]) if inside > span.offset else (b"",)
+        data = bytearray((old or b"").ljust(span.length, b"\0"))
+        for offset, patch in self.patches.items():
+            start, end = max(offset, span.offset), min(offset + len(patch), span.end)
+            if start < end:
+                data[start - span.offset : end - span.offset] = patch[start - offset : end - offset]
+        return bytes(data)
+
+    def verify(self) -> None:
+        """Ask the source."""
+        self._base.verify()
+
+
+def corrections(reader: Source, image: Image, *, now: float, new_id: bytes) -> Patched:
+    """Lay over an image what mends it.
+
+    Args:
+        reader: the image.
+        image: what is known of it.
+        now: the time, in Unix seconds.
+        new_id: a unique ID in place of zeros.
+
+    Raises:
+        Unmendable: the image does not say what would be right.
+    """
+    if image.footer is None:
+        raise Unmendable("there is no footer to begin with")
+    header = true_header(image)
+    place, size = _place_of_the_footer(reader, image)
+
+    def with_footer(raw: bytes) -> Patched:
+        patches = {place: raw[: size - place]}
+        if image.footer is not None and image.footer.is_sparse:
+            patches[0] = raw
+        if header is not None and image.header is not None:
+            patches[image.header.offset] = header
+        return Patched(reader, patches, size)
+
+    def stands(raw: bytes) -> bool:
+        return examine(with_footer(raw), targets.load("generic"), now=now).ok
+
+    return with_footer(true_footer(image, now=now, new_id=new_id, stands=stands))
+
+
+def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
+    """Return where the footer at the end belongs, and how long the file then is.
+
+    Raises:
+        Unmendable: what stands there may be something else.
+    """
+    footer = image.footer
+    assert footer is not None  # noqa: S101 (the caller has one)
+    if footer is image.copy:
+        return _place_of_a_lost_footer(reader, image)
+    if image.tail is None and footer.disk_type == FIXED and footer.offset != footer.current_size:
+        raise Unmendable("the footer before the trailing bytes does not stand at the end of the disk that it describes")
+    return footer.offset, footer.offset + (SHORT_FOOTER_SIZE if is_short(image) else FOOTER_SIZE)
+
+
+def _place_of_a_lost_footer(reader: Source, image: Image) -> tuple[int, int]:
+    """Find the place for a footer of which only the copy is left: behind all blocks, over nothing but its own remains."""
+    if image.table is None or not image.table.is_sane or image.copy is None:
+        raise Unmendable("the footer at the end is missing, and the block allocation table does not say where that is")
+    behind = round_up(max(image.table.data_end, *(span.end for span in image.metadata)), SECTOR)
+    place = max(image.size - (image.size % SECTOR or SECTOR), behind)
+    if image.size < place:  # a sector's last bytes are missing
+        place = behind
+    (left,) = reader.read([Span(place, max(0, image.size - place))]) if image.size > place else (b"",)
+    left = left or b""
+    if left == KILLED:
+        raise Unmendable("XenServer overwrote the footer because the image was in use: its data may be torn")
+    wrong = sum(one != other for one, other in zip(left, image.copy.raw, strict=False))
+    if left.strip(b"\0") and wrong > (WRECK if len(left) == FOOTER_SIZE else 0):
+        raise Unmendable(
+            f"where the footer should stand, at 0x{place:x}, is something else: neither zeros nor what is left of a footer"
+        )
+    return place, place + FOOTER_SIZE
+
+
+def changes(reader: Source, image: Image, patched: Patched) -> tuple[Change, ...]:
+    """List what is different, field by field, by offset."""
+    found: list[Change] = []
+    for start, new in sorted(patched.patches.items()):
+        inside = min(start + len(new), reader.size)
+        (old,) = reader.read([Span(start, inside - start)]) if inside > start else (b"",)
+        found += _by_field(_structure(image, start), start, old or b"", new)
+    if patched.size < reader.size:
+        (cut,) = reader.read([Span(patched.size, reader.size - patched.size)])
+        found.append(Change(patched.size, "file", cut or b"", b""))
+    return tuple(found)
+
+
+def _structure(image: Image, start: int) -> str:
+    if image.header is not None and start == image.header.offset:
+        return "header"
+    return "footer" if start or image.footer is None or not image.footer.is_sparse else "footer_copy"
+
+
+def _by_field(structure: str, start: int, old: bytes, new: bytes) -> list[Change]:
+    """Split what is different into fields; a structure where there was none is one change."""
+    if old[:8] != new[:8] and old[8:] != new[8:]:
+        return [Change(start, structure, old, new)]
+    places = layout.fields(layout.DYNAMIC_HEADER if structure == "header" else layout.FOOTER)
+    spans = ((name, slice(at, at + length)) for name, (at, length) in places.items())
+    return [
+        Change(start + where.start, f"{structure}.{name}", old[where], new[where])
+        for name, where in spans
+        if old[where] != new[where]
+    ]

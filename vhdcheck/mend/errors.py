@@ -1,0 +1,7 @@
+"""What stops a mending: a sentence for the image's owner."""
+
+from __future__ import annotations
+
+
+class Unmendable(Exception):  # noqa: N818 (a verdict, not an error)
+    """The image does not say what would be right."""

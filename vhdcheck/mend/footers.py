@@ -1,0 +1,144 @@
+"""Which footer is the true one: only where the image leaves no choice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck import layout, names
+from vhdcheck.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.mend.errors import Unmendable
+from vhdcheck.mend.fields import FOOTER_SUM, is_from_the_future, mended_footer, put
+from vhdcheck.model import (
+    COOKIE,
+    DYNAMIC,
+    FIXED,
+    FORMAT_VERSION,
+    MAX_GEOMETRY,
+    NO_OFFSET,
+    POISONED_COOKIE,
+    Footer,
+    Image,
+    checksum,
+    geometry,
+)
+from vhdcheck.units import SECTOR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def is_short(image: Image) -> bool:
+    """Say whether the footer at the end is one of 511 bytes, as Virtual PC wrote it before 2004."""
+    return image.tail is not None and len(image.tail.raw) == SHORT_FOOTER_SIZE and not image.tail.features & 2
+
+
+def true_footer(image: Image, *, now: float, new_id: bytes, stands: Callable[[bytes], bool]) -> bytes:
+    """Return the footer that the image should have, mended: 512 bytes.
+
+    Args:
+        image: the image.
+        now: the time, in Unix seconds.
+        new_id: a unique ID in place of zeros.
+        stands: says whether the image has no ERROR by the format if a footer were at both its places.
+
+    Raises:
+        Unmendable: none of them is sound, or two are and either may be right.
+    """
+    end = image.footer if image.footer is not image.copy else None
+    both = [footer for footer in (end, image.copy) if footer is not None]
+    if any(footer.cookie == POISONED_COOKIE for footer in both):
+        raise Unmendable("XenServer disabled the image on purpose (v_poison): ask its owner why")
+    short = is_short(image)
+    sound = [_whole(footer) for footer in both if _is_sound(footer)]
+    if not sound:
+        sound = [_whole(_confirmed_by_itself(image, both))]
+    first, last = _completed(sound[0], sound[-1], now)
+    first = mended_footer(first, now=now, new_id=new_id, is_short=short)
+    last = mended_footer(last, now=now, new_id=new_id, is_short=short)
+    if first == last:
+        return first
+    proven = [raw for raw in (first, last) if stands(raw)]
+    if len(proven) != 1:
+        raise Unmendable(
+            f"the footer and its copy are both sound and differ in {_differing(first, last)}: either may be right."
+            " Ask who made the image which one is"
+        )
+    return proven[0]
+
+
+def _whole(footer: Footer) -> bytes:
+    """Return 512 bytes with the right cookie; the last byte of 511 was a zero, or the checksum would not hold."""
+    return COOKIE + footer.raw[len(COOKIE) :].ljust(FOOTER_SIZE - len(COOKIE), b"\0")
+
+
+def _is_sound(footer: Footer) -> bool:
+    """Say whether a footer's checksum holds, but for a damaged cookie, or a flag that blktap sets without summing."""
+    raw = _whole(footer)
+    unhidden = put(raw, hidden=0)
+    return footer.checksum in (checksum(raw, FOOTER_SUM), checksum(unhidden, FOOTER_SUM))
+
+
+def _completed(first: bytes, second: bytes, now: float) -> tuple[bytes, bytes]:
+    """Give a footer without an ID, or with a time in the future, what the other one has for it."""
+    one, two = Footer.parse(first, 0, "footer"), Footer.parse(second, 0, "footer_copy")
+    for name, is_bad in (
+        ("unique_id", lambda footer: not any(footer.unique_id)),
+        ("timestamp", lambda footer: is_from_the_future(footer, now)),
+    ):
+        if is_bad(one) and not is_bad(two):
+            first = put(first, **{name: getattr(two, name)})
+        elif is_bad(two) and not is_bad(one):
+            second = put(second, **{name: getattr(one, name)})
+    return first, second
+
+
+def _differing(first: bytes, second: bytes) -> str:
+    places = layout.fields(layout.FOOTER).items()
+    return ", ".join(
+        name
+        for name, (at, length) in places
+        if name != "checksum" and first[at : at + length] != second[at : at + length]
+    )
+
+
+def _confirmed_by_itself(image: Image, both: list[Footer]) -> Footer:
+    """Return a footer whose checksum alone is wrong: whatever another field says, a second one confirms.
+
+    Raises:
+        Unmendable: some field has no witness, or contradicts its own.
+    """
+    footer = both[0]
+    if footer.disk_type == FIXED:
+        is_placed = footer.data_offset == NO_OFFSET and footer.offset == footer.current_size
+    else:
+        header = image.header
+        is_placed = (
+            footer.disk_type == DYNAMIC
+            and len(both) > 1
+            and both[0].raw == both[1].raw
+            and header is not None
+            and header.checksum == header.computed_checksum
+            and header.max_table_entries == image.blocks_needed
+        )
+    if not (is_placed and _every_field_is_plausible(footer)):
+        raise Unmendable(
+            "no footer has a right checksum, and its fields do not confirm one another: nothing says what they should be."
+            " Ask for the image again"
+        )
+    return footer
+
+
+def _every_field_is_plausible(footer: Footer) -> bool:
+    return (
+        footer.cookie == COOKIE
+        and len(footer.raw) == FOOTER_SIZE
+        and footer.features == 2  # noqa: PLR2004 (the reserved bit alone)
+        and footer.file_format_version == FORMAT_VERSION
+        and footer.creator_application in names.CREATORS
+        and footer.creator_host_os in names.HOSTS
+        and footer.original_size == footer.current_size > 0
+        and footer.current_size % SECTOR == 0
+        and footer.geometry in (geometry(footer.current_size), MAX_GEOMETRY)
+        and any(footer.unique_id)
+        and not any((footer.saved_state, footer.hidden, *footer.reserved))
+    )
