@@ -10,11 +10,11 @@ What is mended, from the image's own data alone:
 - the footer at the end from its copy, or the copy from the footer, where one is missing or damaged and the other sound;
 - footers that differ, where it makes no difference once each is mended by itself, or where one of them is provably
   stale: taken for the truth, it contradicts the rest of the file, and the other does not (`footers.py`);
-- the checksum of a footer or header of which everything else is sound, and confirms itself (`footers.py`, `headers.py`);
+- the checksum of a footer or header of which everything else is sound, and confirmed (`footers.py`, `headers.py`);
 - fields of which the specification leaves one value only, and a unique ID of zeros (`fields.py`);
 - bytes behind the footer, and a last byte that was cut off.
 
-Guest data, bitmaps and the block allocation table are never touched. Whatever leaves an ERROR for the target is refused.
+Guest data, bitmaps and the block allocation table are never touched. What leaves an ERROR for the target is refused.
 """
 
 from __future__ import annotations

@@ -65,9 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (UsageError, SourceError) as error:
         print(f"vhdcheck.mend: {printable(str(error))}", file=sys.stderr)
         return 2
-    for line in _lines(mending, options.output):
-        print(printable(line))
-    if not mending.ok and mending.before.crashed:
+    except KeyboardInterrupt:
+        print("vhdcheck.mend: interrupted", file=sys.stderr)
+        return 130
+    print("\n".join(printable(line) for line in _lines(mending, options.output)))
+    if mending.before.crashed:
         return 2
     return 0 if mending.ok else 1
 

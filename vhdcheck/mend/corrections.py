@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from vhdcheck.plan import KILLED
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vhdcheck.sources import Source
 
 WRECK = 64
@@ -113,7 +114,7 @@ def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
 
 
 def _place_of_a_lost_footer(reader: Source, image: Image) -> tuple[int, int]:
-    """Find the place for a footer of which only the copy is left: behind all blocks, over nothing but its own remains."""
+    """Find the place for a footer of which the copy is left: behind all blocks, over nothing but its own remains."""
     if image.table is None or not image.table.is_sane or image.copy is None:
         raise Unmendable("the footer at the end is missing, and the block allocation table does not say where that is")
     behind = round_up(max(image.table.data_end, *(span.end for span in image.metadata)), SECTOR)
@@ -127,7 +128,7 @@ def _place_of_a_lost_footer(reader: Source, image: Image) -> tuple[int, int]:
     wrong = sum(one != other for one, other in zip(left, image.copy.raw, strict=False))
     if left.strip(b"\0") and wrong > (WRECK if len(left) == FOOTER_SIZE else 0):
         raise Unmendable(
-            f"where the footer should stand, at 0x{place:x}, is something else: neither zeros nor what is left of a footer"
+            f"where the footer should stand, at 0x{place:x}, is neither zeros nor what is left of a footer"
         )
     return place, place + FOOTER_SIZE
 

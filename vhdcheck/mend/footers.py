@@ -81,14 +81,12 @@ def _is_sound(footer: Footer) -> bool:
 def _completed(first: bytes, second: bytes, now: float) -> tuple[bytes, bytes]:
     """Give a footer without an ID, or with a time in the future, what the other one has for it."""
     one, two = Footer.parse(first, 0, "footer"), Footer.parse(second, 0, "footer_copy")
-    for name, is_bad in (
-        ("unique_id", lambda footer: not any(footer.unique_id)),
-        ("timestamp", lambda footer: is_from_the_future(footer, now)),
-    ):
-        if is_bad(one) and not is_bad(two):
-            first = put(first, **{name: getattr(two, name)})
-        elif is_bad(two) and not is_bad(one):
-            second = put(second, **{name: getattr(one, name)})
+    if any(one.unique_id) != any(two.unique_id):
+        given = one.unique_id if any(one.unique_id) else two.unique_id
+        first, second = put(first, unique_id=given), put(second, unique_id=given)
+    if is_from_the_future(one, now) != is_from_the_future(two, now):
+        given_time = min(one.timestamp, two.timestamp)
+        first, second = put(first, timestamp=given_time), put(second, timestamp=given_time)
     return first, second
 
 
@@ -122,8 +120,8 @@ def _confirmed_by_itself(image: Image, both: list[Footer]) -> Footer:
         )
     if not (is_placed and _every_field_is_plausible(footer)):
         raise Unmendable(
-            "no footer has a right checksum, and its fields do not confirm one another: nothing says what they should be."
-            " Ask for the image again"
+            "no footer has a right checksum, and its fields do not confirm one another: nothing says what they"
+            " should be. Ask for the image again"
         )
     return footer
 

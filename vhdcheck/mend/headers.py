@@ -26,7 +26,7 @@ def true_header(image: Image) -> bytes | None:
         return mended_header(header)
     if not (_every_field_is_plausible(header, image) and _the_table_accounts_for_the_file(header, image)):
         raise Unmendable(
-            "the dynamic header's checksum is wrong, and its other fields are not beyond doubt: a block allocation table"
+            "the dynamic header's checksum is wrong, and its other fields are not beyond doubt: a table of blocks"
             " that is read from the wrong place gives wrong data. Ask for the image again"
         )
     return signed(header.raw, HEADER_SUM)

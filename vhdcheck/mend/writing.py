@@ -11,7 +11,7 @@ import os
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from vhdcheck.errors import SourceError
 from vhdcheck.sources import FileSource
@@ -118,7 +118,7 @@ class _Unnamed:
         self._folder = folder
         self._temporary: Path | None = None
 
-    def __enter__(self) -> _Unnamed:
+    def __enter__(self) -> Self:
         flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         if hasattr(os, "O_TMPFILE"):
             with suppress(OSError):  # not every file system has them
