@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from vhdcheck import layout, names
+from vhdcheck import layout
+from vhdcheck.chs import is_mended_by_its_own
 from vhdcheck.model import (
     COOKIE,
     EPOCH,
     FIXED,
-    MAX_GEOMETRY,
     NO_OFFSET,
     DynamicHeader,
     Footer,
@@ -18,7 +18,6 @@ from vhdcheck.model import (
 )
 from vhdcheck.rules.footer import CLOCK_SLACK
 from vhdcheck.rules.offsets import PRINTED_NO_OFFSET
-from vhdcheck.units import SECTOR
 
 FOOTER_SUM: Final = 64
 HEADER_SUM: Final = 36
@@ -70,11 +69,9 @@ def mended_footer(raw: bytes, *, now: float, new_id: bytes, is_short: bool) -> b
 
 def _geometry(footer: Footer) -> dict[str, int]:
     """Return the specification's geometry, unless a reader that goes by it would then cut off the disk."""
-    right = geometry(footer.current_size)
-    cylinders, heads, per_track = right
-    is_trusted = footer.creator_application in names.CURRENT_SIZE_ALWAYS or right == MAX_GEOMETRY
-    if not is_trusted and cylinders * heads * per_track * SECTOR < footer.current_size:
+    if not is_mended_by_its_own(footer):
         return {}
+    cylinders, heads, per_track = geometry(footer.current_size)
     return {"cylinders": cylinders, "heads": heads, "sectors_per_track": per_track}
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vhdcheck.codes import Code
 from vhdcheck.errors import UsageError
 from vhdcheck.findings import Finding, Severity
+from vhdcheck.remedies import MEND, REBUILD, fitted
 from vhdcheck.targets import suggestion
 
 if TYPE_CHECKING:
@@ -42,19 +43,6 @@ PARTS: Final = (
 )
 """The parts of an image that a rule can examine; `image` is the whole, once everything else is known."""
 
-REBUILD: Final = (
-    "qemu-img convert --image-opts driver=vpc,force_size_calc=current_size,file.filename={in_option} -O vpc {out}"
-)
-_TO_RAW: Final = (
-    "qemu-img convert --image-opts driver=vpc,force_size_calc=current_size,file.filename={in_option} -O raw disk.raw"
-)
-SHRINK: Final = (
-    _TO_RAW + " && qemu-img resize -f raw --shrink disk.raw {size} && qemu-img convert -f raw -O vpc disk.raw {out}"
-)
-TO_FIXED: Final = (
-    _TO_RAW + " && qemu-img resize -f raw disk.raw {size}"
-    " && qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on disk.raw {out}"
-)
 _SECTION: Final = re.compile(r"^ *(Checks|Matters|Fix): ", re.MULTILINE)
 
 
@@ -96,7 +84,7 @@ class Rule:
     def _sections(self) -> dict[str, str]:
         parts = _SECTION.split(self.examines.__doc__ or "")
         folded = {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-        return {name: text.replace("{rebuild}", REBUILD) for name, text in folded.items()}
+        return {name: text.replace("{rebuild}", REBUILD).replace("{mend}", MEND) for name, text in folded.items()}
 
     @property
     def checks(self) -> str:
@@ -113,8 +101,8 @@ class Rule:
         """How to mend it, with `{in}`, `{in_option}` and `{out}` for the file names."""
         return self._sections.get("Fix", "")
 
-    def finding(self, fault: Fault, target: Target) -> Finding:
-        """Complete a fault."""
+    def finding(self, fault: Fault, image: Image, target: Target) -> Finding:
+        """Complete a fault that an image has."""
         raised = self.slug in target.refuses and self.severity < ERROR
         return Finding(
             rule=self.id,
@@ -125,7 +113,7 @@ class Rule:
             at=fault.at,
             expected=fault.expected,
             found=fault.found,
-            fix=fault.fix or self.fix,
+            fix=fitted(fault.fix or self.fix, image, target),
             related=fault.related,
             raised_by=target.name if raised else "",
         )
@@ -177,10 +165,10 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
     for each in _BY_PART[part]:
         try:
             for fault in each.examines(value, *[given[name] for name in each.needs]):
-                yield each.finding(fault, target)
+                yield each.finding(fault, image, target)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
-            yield RULES["VHD999"].finding(next(iter(internal_error(crash))), target)
+            yield RULES["VHD999"].finding(next(iter(internal_error(crash))), image, target)
 
 
 def find(word: str) -> Rule:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vhdcheck import layout
 from vhdcheck.codes import Code
 from vhdcheck.model import Footer, Image, Span, checksum
+from vhdcheck.remedies import MEND
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
 
@@ -24,8 +25,8 @@ def footer_at_end_missing(copies: Image) -> Iterator[Fault]:
     Checks: the last 512 (or 511) bytes of the file.
     Matters: XenServer, Windows, VirtualBox, libvhdi and 7-Zip refuse the image. The end is usually missing because a
         transfer was cut off; qemu opens such an image all the same, without a word.
-    Fix: transfer the image again. If it is complete but for the footer, put the copy there:
-        `cp {in} {out} && head -c 512 {in} >> {out}`
+    Fix: transfer the image again. If nothing but the footer is missing, put the copy there: `{mend}`; that refuses
+        where blocks are missing too.
     """
     if copies.tail is None and copies.footer is copies.copy:
         yield Fault(
@@ -55,8 +56,8 @@ def footer_checksum(copies: Image) -> Iterator[Fault]:
     Checks: the one's complement of the sum of the footer's bytes, the field itself counted as zero; in the footer and
         in its copy.
     Matters: XenServer, qemu, 7-Zip and Windows refuse the image: some byte of the footer is not what was written.
-    Fix: if one of the two footers is intact, qemu can rebuild the image from it: `{rebuild}`. If both are damaged, ask
-        for the image again.
+    Fix: put the intact footer in the place of the other, or, where none is intact and all their fields confirm one
+        another, put the checksum right: `{mend}`; if that refuses, ask for the image again.
     """
     for footer in dict.fromkeys((copies.footer, copies.copy)):
         if footer is None or footer.checksum == footer.computed_checksum or _hidden_late(footer):
@@ -66,13 +67,11 @@ def footer_checksum(copies: Image) -> Iterator[Fault]:
         where = "footer" if footer.where == "footer" else "copy of the footer"
         intact = copies.copy if footer is copies.footer else copies.footer
         good = intact is not None and intact is not footer and intact.checksum == intact.computed_checksum
-        fix = ""
+        fix = f"put the other footer, which is intact, in its place: `{MEND}`"
         if not good:
-            fix = "ask for the image again: no footer of it is intact, so no reader can tell what its fields should be"
-        elif footer.where == "footer_copy":
             fix = (
-                "the footer at the end is intact; put it in the copy's place: "
-                "`cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`"
+                f"no footer is intact. If all fields of this one confirm one another, its checksum can be put right:"
+                f" `{MEND}`; if that refuses, ask for the image again"
             )
         yield Fault(
             f"the checksum of the {where} is wrong{_how_wrong(footer)}",
@@ -98,7 +97,7 @@ def footer_checksum_before_hiding(footer: Footer) -> Iterator[Fault]:
 
     Checks: in images of blktap 0.1 and 1.1, the checksum with the hidden flag counted as zero.
     Matters: XenServer makes an exception for its own old images; every other reader refuses them.
-    Fix: export the disk again from a newer XenServer, which writes a footer of its own.
+    Fix: take the flag off, and the checksum is right: `{mend}`. Or export the newest disk of the chain instead.
     """
     if _hidden_late(footer):
         yield Fault(
@@ -115,7 +114,7 @@ def footer_copy_missing(copies: Image) -> Iterator[Fault]:
 
     Checks: the first 512 bytes of a dynamic or differencing disk.
     Matters: qemu, oslo.utils, XenServer and 7-Zip recognise a dynamic disk by this copy, and refuse the image.
-    Fix: put the footer there: `cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`
+    Fix: put the footer there: `{mend}`
     """
     footer = copies.footer
     if footer is not None and footer.is_sparse and copies.copy is None:
@@ -134,8 +133,9 @@ def footer_copies_differ(copies: Image) -> Iterator[Fault]:
     Checks: every field of the footer at the end against the copy at the start of a dynamic or differencing disk.
     Matters: readers differ in which one they believe, so the same image has two sizes, types or identities. XenServer,
         DiscUtils and 7-Zip refuse it; AWS says "Footers not identical".
-    Fix: find out which one is right, and rebuild from it. From the footer at the end:
-        `cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`; from the copy: `{rebuild}`
+    Fix: where the rest of the file contradicts one of the two, put the other in its place: `{mend}`; if that refuses,
+        ask the image's maker which size, time or ID is right. Where that is the footer at the end:
+        `cp {in} {out} && tail -c 512 {in} | dd of={out} bs=512 count=1 conv=notrunc`
     """
     footer, copy = copies.footer, copies.copy
     if footer is None or copy is None or footer is copy or not footer.is_sparse:

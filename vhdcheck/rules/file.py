@@ -87,7 +87,7 @@ def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
     Checks: where the file does not end with a footer, its last 64 KiB, at any offset.
     Matters: XenServer, Windows, VirtualBox and libvhdi look for the footer in the last 512 bytes and refuse the image;
         of a fixed disk qemu sees none at all.
-    Fix: cut it off: `head -c BYTES {in} > {out}`
+    Fix: cut it off: `{mend}`
     """
     if file.stray_footer is not None:
         end = file.stray_footer + FOOTER_SIZE
@@ -96,7 +96,6 @@ def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
             Span(end, file.size - end, "file"),
             expected=f"a file of {grouped(end)} bytes",
             found=f"{grouped(file.size)} bytes",
-            fix=f"cut it off: `head -c {end} {{in}} > {{out}}`",
         )
 
 

@@ -18,6 +18,7 @@ from vhdcheck.model import (
     Footer,
     Span,
 )
+from vhdcheck.remedies import MEND, REBUILD
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import count, exact
 
@@ -30,13 +31,17 @@ TAP_VERSION = 0x00010003
 """The last creator version that blktap knows (its `VHD_CURRENT_VERSION`)."""
 
 
+def _is_of_old_kind(footer: Footer) -> bool:
+    return len(footer.raw) == layout.SHORT_FOOTER_SIZE and not footer.features & 2
+
+
 @rule("VHD101", "footer-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Cookie")
 def footer_cookie(footer: Footer) -> Iterator[Fault]:
     """The footer does not begin with "conectix".
 
     Checks: the first 8 bytes of the footer.
     Matters: no reader recognises the image. XenServer writes "v_poison" there to disable one on purpose.
-    Fix: ask the sender why it was disabled, or for an undamaged copy of the image.
+    Fix: if it was disabled, ask the sender why. A damaged mark can be put right: `{mend}`
     """
     if footer.cookie != COOKIE:
         poisoned = footer.cookie == POISONED_COOKIE
@@ -46,6 +51,7 @@ def footer_cookie(footer: Footer) -> Iterator[Fault]:
             footer.span("cookie"),
             expected="conectix",
             found=footer.cookie.decode("ascii", "backslashreplace"),
+            fix="ask the sender why it was disabled" if poisoned else f"put it right: `{MEND}`",
         )
 
 
@@ -75,7 +81,7 @@ def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
 
     Checks: bit 1 of the features.
     Matters: XenServer refuses the image, and dissect takes its footer for one of 511 bytes and misreads every field.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: set it: `{mend}`. A footer of 511 bytes, which may have it clear, wants a rebuild: `{rebuild}`
     """
     if not footer.features & 2:
         yield Fault(
@@ -83,6 +89,7 @@ def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
             footer.span("features"),
             expected="0x00000002",
             found=f"0x{footer.features:08x}",
+            fix=f"rebuild the image: `{REBUILD}`" if _is_of_old_kind(footer) else f"set it: `{MEND}`",
         )
 
 
@@ -92,7 +99,7 @@ def unknown_features(footer: Footer) -> Iterator[Fault]:
 
     Checks: all bits of the features but 0 and 1.
     Matters: XenServer refuses the image; 7-Zip does where the upper 16 bits are concerned.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: clear them: `{mend}`
     """
     if footer.features & ~3:
         yield Fault(
@@ -127,7 +134,7 @@ def created_in_future(footer: Footer, now: float) -> Iterator[Fault]:
     Checks: the time stamp, at most 30 minutes ahead of this machine's clock.
     Matters: XenServer refuses the image, and one such image can make it refuse the whole storage repository. Usual
         causes are a wrong clock, local time instead of UTC, and Unix time written without subtracting the year 2000.
-    Fix: wait until that time has come, or rebuild the image on a machine whose clock is right: `{rebuild}`
+    Fix: wait until that time has come, or set it to now, once this machine's clock is right: `{mend}`
     """
     ahead = footer.timestamp + EPOCH - now
     if ahead > CLOCK_SLACK:
@@ -225,7 +232,7 @@ def unique_id_zero(footer: Footer) -> Iterator[Fault]:
     Checks: the 16 bytes of the unique ID.
     Matters: XenServer refuses the image, and no differencing disk can name it as its parent. Old qemu-img, bximage and
         some scripts write it so.
-    Fix: rebuild the image, which draws a new ID: `{rebuild}`; on XenServer: `vhd-util repair -n {in}`
+    Fix: give it a random one: `{mend}`
     """
     if not any(footer.unique_id):
         yield Fault(
@@ -279,7 +286,7 @@ def hidden(footer: Footer) -> Iterator[Fault]:
     Checks: the byte behind the saved state, which the specification reserves.
     Matters: such an image has children that hold newer data; imported alone it is an old state. 7-Zip and DiscUtils
         take the flag for damage.
-    Fix: export the newest disk of the chain instead; if this one is wanted, copy it: `{rebuild}`
+    Fix: export the newest disk of the chain instead; if this one is wanted, take the flag off a copy: `{mend}`
     """
     if footer.hidden == 1:
         yield Fault("the image is hidden: an interior disk of a chain", footer.span("hidden"), "0", "1")
@@ -292,7 +299,7 @@ def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
     Checks: bytes 85 (where it is not the hidden flag) to 511.
     Matters: XenServer and 7-Zip refuse the image. Windows 10 is known to leave boot code there. Where the area ends
         in 55 AA, oslo.utils (Glance, Nova) reports two formats at once and refuses too.
-    Fix: rebuild the image, which clears them: `{rebuild}`
+    Fix: clear it: `{mend}`
     """
     if footer.reserved.strip(b"\0") or footer.hidden > 1:
         used = sum(map(bool, footer.reserved)) + (footer.hidden > 1)
@@ -313,7 +320,7 @@ def footer_cut_short(footer: Footer) -> Iterator[Fault]:
     Checks: a footer of 511 bytes has bit 1 of its features clear, as Virtual PC wrote them before 2004.
     Matters: the writer of this one wrote 512 bytes, so one got lost on the way. 7-Zip, libvhdi and VirtualBox refuse
         the image; XenServer and qemu open it.
-    Fix: transfer the image again, or put the zero back: `cp {in} {out} && truncate -s +1 {out}`
+    Fix: transfer the image again; or, as the checksum shows that the byte was a zero, put it back: `{mend}`
     """
     if len(footer.raw) == layout.SHORT_FOOTER_SIZE and footer.features & 2:
         yield Fault(
@@ -332,7 +339,7 @@ def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
     Matters: the specification asks readers to cope; 7-Zip, libvhdi and VirtualBox do not.
     Fix: rebuild the image: `{rebuild}`
     """
-    if len(footer.raw) == layout.SHORT_FOOTER_SIZE and not footer.features & 2:
+    if _is_of_old_kind(footer):
         yield Fault(
             "the footer is of the old kind, one byte shorter",
             Span(footer.offset, len(footer.raw), footer.where),

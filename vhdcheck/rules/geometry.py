@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck import names
+from vhdcheck.chs import is_cut_by_readers, is_mended_by_its_own
 from vhdcheck.model import MAX_GEOMETRY, Footer, Span, geometry
-from vhdcheck.rules import ERROR, NOTE, SHRINK, WARNING, Fault, rule
-from vhdcheck.units import GIB, MIB, SECTOR, exact, grouped, round_up
+from vhdcheck.remedies import MEND, REBUILD
+from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.units import GIB, MIB, SECTOR, exact, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from vhdcheck.targets import Target
 
 MAX_DYNAMIC = 2040 * GIB
 """The largest dynamic disk: 0xFF000000 sectors (qemu `VHD_MAX_SECTORS`; Hyper-V; XenServer `MAX_VHD_SIZE`)."""
@@ -20,41 +20,12 @@ MIN_SIZE = 3 * MIB
 """The smallest disk that Windows makes or attaches (Microsoft, "About VHD")."""
 
 
-_SHAPES = [(heads, 17) for heads in range(4, 17)] + [(16, 31), (16, 63), (16, 255)]
-"""Heads and sectors per track that the specification's algorithm can choose."""
-_LARGEST = 65535 * 16 * 255
-_STEPS = [17 * (1024 * heads + more) for heads in range(4, 17) for more in (0, 1)] + [31 * 16 * 1024, 65535 * 16 * 63]
-"""Disk sizes, in sectors, at which it chooses others."""
+REBUILT = f"rebuild the image, which rounds its size up to what a geometry spans: `{REBUILD}`"
 
 
-def _spanned(sectors: int) -> int:
-    """Return how many of so many sectors the geometry computed for them spans."""
-    cylinders, heads, per_track = geometry(sectors * SECTOR)
-    return cylinders * heads * per_track
-
-
-def chs_size_up(size: int) -> int:
-    """Return what qemu-img rounds a disk size up to, so that a geometry spans it.
-
-    It tries one sector more and more (block/vpc.c) until the geometry computed for that many spans the disk. That can
-    only come true at a whole number of cylinders, or where the algorithm chooses other ones. With the largest geometry
-    it keeps the size.
-    """
-    sectors = -(-size // SECTOR)
-    if not 0 < sectors < _LARGEST:
-        return sectors * SECTOR
-    tries = [round_up(sectors, heads * per_track) for heads, per_track in _SHAPES]
-    tries += [step for step in _STEPS if step >= sectors]
-    spanned = next(_spanned(more) for more in sorted(tries) if _spanned(more) >= sectors)
-    return (spanned if spanned < _LARGEST else sectors) * SECTOR
-
-
-def chs_size_down(size: int) -> int:
-    """Return the largest disk size up to `size` that its own geometry spans, so that qemu-img keeps it."""
-    sectors = size // SECTOR
-    ends = [sectors, *(step - 1 for step in _STEPS if step <= sectors), *(step for step in _STEPS if step <= sectors)]
-    tries = {end // (heads * per_track) * heads * per_track for end in ends for heads, per_track in _SHAPES}
-    return max((less for less in tries if _spanned(less) == less), default=0) * SECTOR
+def _right_geometry(footer: Footer) -> str:
+    """Return a remedy that leaves the size as it is, where there is one."""
+    return f"write the right geometry in its place: `{MEND}`" if is_mended_by_its_own(footer) else ""
 
 
 def _geometry_span(footer: Footer) -> Span:
@@ -135,51 +106,42 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
     Checks: cylinders x heads x sectors x 512 against the current size, for creators of whose images qemu takes the
         geometry's size: always for "vpc " and "qemu"; up to qemu 9 for all but "win ", "qem2", "d2v ", "tap", "CTXS".
     Matters: there the end of the disk is cut off without a word when the image is read or converted.
-    Fix: tell qemu to take the current size: `{rebuild}`
+    Fix: rebuild the image by the current size: `{rebuild}`
     """
-    tag, spanned = footer.creator_application, footer.geometry_size
-    trusted = tag in names.CURRENT_SIZE_ALWAYS or footer.geometry == MAX_GEOMETRY
-    if trusted or spanned >= footer.current_size:
+    if not is_cut_by_readers(footer, footer.geometry):
         return
-    who = "qemu" if tag in names.CHS_ALWAYS else "qemu 9 and older"
+    who = "qemu" if footer.creator_application in names.CHS_ALWAYS else "qemu 9 and older"
     yield Fault(
         f"the geometry spans less than the disk, and {who} would cut off the rest",
         _geometry_span(footer),
         expected=f"{exact(footer.current_size)}, the current size",
-        found=f"{_words(footer.geometry)} = {exact(spanned)}",
+        found=f"{_words(footer.geometry)} = {exact(footer.geometry_size)}",
+        fix=_right_geometry(footer),
         related=(footer.span("current_size"),),
     )
 
 
 @rule("VHD155", "geometry-too-large", severity=WARNING, spec="vhd-util check")
-def geometry_too_large(footer: Footer, target: Target) -> Iterator[Fault]:
+def geometry_too_large(footer: Footer) -> Iterator[Fault]:
     """The geometry is larger than the specification computes for this size.
 
     Checks: cylinders, heads and sectors, compared as one 32-bit number, as vhd-util does, with the specification's.
     Matters: XenServer refuses the image ("geometry too large"). `qemu-img -o force_size=on` and Disk2vhd write the
         largest geometry there is on every disk; all other readers accept that.
-    Fix: write the image without force_size: `{rebuild}`. Its size is then rounded up to what a geometry spans.
+    Fix: write the right geometry in its place: `{mend}`. For some programs' images that would make qemu cut off the
+        disk's end; rebuild those, which rounds the size up to what a geometry spans: `{rebuild}`
     """
     # vhd-util rounds the size up to sectors, and to at least one.
     right = geometry(round_up(footer.current_size, SECTOR))
     if _packed(footer.geometry) <= _packed(right):
         return
-    forced = ", as force_size and Disk2vhd leave it" if footer.geometry == MAX_GEOMETRY else ""
-    limit, up, fix = target.max_virtual_size, chs_size_up(footer.current_size), ""
-    if limit is not None and footer.current_size <= limit < up:
-        down = chs_size_down(limit)
-        fix = (
-            f"rewritten with an exact geometry the disk would be rounded up to {grouped(up)} bytes, over the limit."
-            f" Make the guest's partitions end before {grouped(down)} bytes, then:"
-            f" `{SHRINK.replace('{size}', str(down))}`"
-        )
     yield Fault(
         "the geometry is larger than the specification's for this size"
-        + (", as force_size and Disk2vhd leave it" if forced else ""),
+        + (", as force_size and Disk2vhd leave it" if footer.geometry == MAX_GEOMETRY else ""),
         _geometry_span(footer),
         expected=f"at most {_words(right)}",
         found=_words(footer.geometry),
-        fix=fix,
+        fix=_right_geometry(footer) or REBUILT,
     )
 
 
@@ -193,16 +155,17 @@ def geometry_unusual(footer: Footer) -> Iterator[Fault]:
 
     Checks: cylinders, heads and sectors, where they are neither too large nor make a reader cut off the disk.
     Matters: a guest that boots through the geometry may not find its boot sector; DiscUtils warns.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write the right geometry in its place: `{mend}`
     """
     right = geometry(footer.current_size)
     if footer.geometry in (right, MAX_GEOMETRY) or _packed(footer.geometry) > _packed(right):
         return
-    if footer.creator_application not in names.CURRENT_SIZE_ALWAYS and footer.geometry_size < footer.current_size:
+    if is_cut_by_readers(footer, footer.geometry):
         return  # VHD154 says so
     yield Fault(
         "the geometry is not the specification's for this size",
         _geometry_span(footer),
         expected=_words(right),
         found=_words(footer.geometry),
+        fix=_right_geometry(footer) or REBUILT,
     )

@@ -38,7 +38,8 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     Checks: the one's complement of the sum of the header's 1024 bytes, the field itself counted as zero.
     Matters: XenServer and 7-Zip refuse the image: some byte of the header, perhaps where the table is, is not what was
         written. qemu, libvhdi and VirtualBox do not look.
-    Fix: if qemu shows the data as it should be, rebuild the image: `{rebuild}`; else ask for it again.
+    Fix: where all its other fields confirm one another, the checksum can be put right: `{mend}`; if that refuses, ask
+        for the image again.
     """
     if header.cookie == HEADER_COOKIE and header.checksum != header.computed_checksum:
         yield Fault(
@@ -74,7 +75,7 @@ def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
 
     Checks: the header's own data offset is 64 one-bits.
     Matters: XenServer refuses the image. DiscUtils follows the offset, for ever where it leads back to the header.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write 64 one-bits there: `{mend}`
     """
     if header.cookie == HEADER_COOKIE and header.data_offset != NO_OFFSET:
         itself = "; it points at the header itself" if header.data_offset == header.offset else ""
@@ -218,7 +219,7 @@ def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
 
     Checks: bytes 60 to 63 and 768 to 1023 of the header.
     Matters: XenServer and 7-Zip refuse the image.
-    Fix: rebuild the image, which clears them: `{rebuild}`
+    Fix: clear them: `{mend}`
     """
     if header.cookie == HEADER_COOKIE and (header.reserved_1 or header.reserved_2.strip(b"\0")):
         used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck import names
+from vhdcheck.chs import chs_size_down, chs_size_up
 from vhdcheck.codes import Code
 from vhdcheck.model import DIFFERENCING, FIXED, Footer, Image, Span
-from vhdcheck.rules import ERROR, NOTE, REBUILD, SHRINK, TO_FIXED, WARNING, Fault, rule
-from vhdcheck.rules.geometry import MAX_DYNAMIC, chs_size_down, chs_size_up
+from vhdcheck.remedies import REBUILD, SHRINK, TO_FIXED
+from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.rules.geometry import MAX_DYNAMIC
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
 
     Checks: the data offset of a fixed disk.
     Matters: every writer uses 64 one-bits; XenServer and libvhdi refuse the value that the specification prints.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write 64 one-bits there: `{mend}`
     """
     if footer.disk_type == FIXED and footer.data_offset == PRINTED_NO_OFFSET:
         yield Fault(

@@ -1,0 +1,274 @@
+"""The files: what is kept, what is never overwritten, and that whatever happens leaves the old image or the new one."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, TypeAlias
+
+import pytest
+
+from fixtures.writer import GIB, MIB, SECTOR, dynamic, fixed
+from vhdcheck import SourceError, UsageError, check
+from vhdcheck.mend import mend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+Run: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
+
+ID = slice(-512 + 68, -512 + 84)
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path) -> Run:
+    """Run the command in a process of its own, in `tmp_path`."""
+
+    def to_end(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-m", "vhdcheck.mend", *map(str, words)]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        given = {
+            "capture_output": True,
+            "text": True,
+            "timeout": 60,
+            "cwd": tmp_path,
+            "env": environment,
+        }
+        return subprocess.run(line, check=False, **{**given, **options})  # type: ignore[call-overload, no-any-return]
+
+    return to_end
+
+
+@pytest.fixture(params=["unnamed", "named"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With files that have no name until they are whole, and without, as on file systems that have no such files."""
+    if request.param == "named":
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    return str(request.param)
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    """An image with an ID of zeros."""
+    return fixed(3 * MIB, content=b"guest", unique_id=bytes(16)).write(tmp_path / "in.vhd")
+
+
+def names(folder: Path) -> set[str]:
+    """List a folder."""
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("way")
+def test_a_copy(bad: Path, tmp_path: Path) -> None:
+    bad.chmod(0o640)
+    old = bad.read_bytes()
+    mending = mend(bad, tmp_path / "out.vhd")
+    assert [change.field for change in mending.changes] == ["footer.checksum", "footer.unique_id"]
+    assert bad.read_bytes() == old
+    assert check(tmp_path / "out.vhd").ok
+    assert (tmp_path / "out.vhd").stat().st_mode & 0o7777 == 0o640
+    assert names(tmp_path) == {"in.vhd", "out.vhd"}
+
+
+@pytest.mark.usefixtures("way")
+def test_in_place(bad: Path, tmp_path: Path) -> None:
+    bad.chmod(0o604)
+    (tmp_path / "link.vhd").symlink_to("in.vhd")
+    old = bad.read_bytes()
+    assert mend(tmp_path / "link.vhd", in_place=True).ok
+    new = bad.read_bytes()
+    assert check(bad).ok
+    assert (new[: 3 * MIB], len(new)) == (old[: 3 * MIB], len(old))
+    assert bad.stat().st_mode & 0o7777 == 0o604
+    assert (tmp_path / "link.vhd").is_symlink()
+    assert names(tmp_path) == {"in.vhd", "link.vhd"}
+    before = bad.stat()
+    assert mend(bad, in_place=True).changes == ()
+    assert (bad.stat().st_ino, bad.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_in_place_keeps_the_owner(bad: Path) -> None:
+    os.chown(bad, 1234, 4321)
+    assert mend(bad, in_place=True).ok
+    assert (bad.stat().st_uid, bad.stat().st_gid) == (1234, 4321)
+
+
+@pytest.mark.usefixtures("way")
+def test_nothing_is_overwritten(bad: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.vhd").write_bytes(b"other")
+    (tmp_path / "link.vhd").symlink_to("in.vhd")
+    (tmp_path / "dangling.vhd").symlink_to("nowhere")
+    os.link(bad, tmp_path / "hard.vhd")
+    old = bad.read_bytes()
+    for name, why in {
+        "in.vhd": "the image itself",
+        "link.vhd": "the image itself",
+        "hard.vhd": "the image itself",
+        "other.vhd": "it exists",
+        "dangling.vhd": "it exists",
+        "nofolder/out.vhd": "No such file or directory",
+    }.items():
+        with pytest.raises(SourceError, match=why):
+            mend(bad, tmp_path / name)
+    with pytest.raises(SourceError, match="2 names"):
+        mend(bad, in_place=True)
+    assert (bad.read_bytes(), (tmp_path / "other.vhd").read_bytes()) == (old, b"other")
+    assert names(tmp_path) == {"in.vhd", "link.vhd", "hard.vhd", "other.vhd", "dangling.vhd"}
+
+
+def test_one_of_the_two_ways(bad: Path, tmp_path: Path) -> None:
+    for arguments in ({}, {"out": tmp_path / "out.vhd", "in_place": True}):
+        with pytest.raises(UsageError, match="one of the two"):
+            mend(bad, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_holes_are_kept(by_hand: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if by_hand:  # as where the system has no call for it
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    image = fixed(39 * GIB, content=b"guest", hidden=1)
+    path = image.put(20 * GIB, b"middle").write(tmp_path / "in.vhd")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert mend(path, tmp_path / "out.vhd").ok
+    out = tmp_path / "out.vhd"
+    assert out.stat().st_size == path.stat().st_size
+    assert out.stat().st_blocks * 512 <= path.stat().st_blocks * 512 + 64 * 1024
+    with out.open("rb") as file:
+        assert file.read(5) == b"guest"
+        file.seek(20 * GIB)
+        assert file.read(6) == b"middle"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 64 * 1024
+
+
+@pytest.mark.usefixtures("way")
+def test_no_room(tmp_path: Path, bad: Path) -> None:
+    """The kernel stops a file at a limit, as it does on a full disk; then nothing is left of it."""
+    old = bad.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, limit[1]))
+    try:
+        for arguments in ({"out": tmp_path / "out.vhd"}, {"in_place": True}):
+            with pytest.raises(SourceError, match="cannot write: File too large"):
+                mend(bad, **arguments)  # type: ignore[arg-type]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert names(tmp_path) == {"in.vhd"}
+    assert bad.read_bytes() == old
+
+
+def test_a_full_disk(tmp_path: Path, run: Run) -> None:
+    """A file system of 4 MiB holds the image, and not a second one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        path = folder / "in.vhd"
+        path.write_bytes(random.Random(1).randbytes(3 * MIB) + fixed(3 * MIB, unique_id=bytes(16)).tobytes()[3 * MIB :])
+        old = path.read_bytes()
+        for words in (["in.vhd", "-o", "out.vhd"], ["in.vhd", "--in-place"]):
+            done = run(*words, cwd=folder)
+            assert (done.returncode, done.stdout) == (2, "")
+            assert done.stderr.endswith("cannot write: No space left on device\n")
+            assert names(folder) == {"in.vhd"}
+        assert path.read_bytes() == old
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def killed(root: Path, folder: Path, *words: str, after: float) -> int:
+    """Start the command, kill it after some time, and return how it ended."""
+    line = [sys.executable, "-m", "vhdcheck.mend", *words]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(line, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
+        time.sleep(after)
+        process.kill()
+        return process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not hasattr(os, "O_TMPFILE"), reason="the system has no unnamed files: a kill leaves a temporary one"
+)
+def test_killed_at_any_moment(root: Path, tmp_path: Path, run: Run) -> None:
+    """The old image or the new one, whole, and nothing beside it."""
+    good = random.Random(1).randbytes(96 * MIB) + fixed(96 * MIB).tobytes()[96 * MIB :]
+    damaged = good[: 96 * MIB] + fixed(96 * MIB, hidden=1).tobytes()[96 * MIB :]
+    path, out = tmp_path / "in.vhd", tmp_path / "out.vhd"
+    path.write_bytes(damaged)
+    start = time.monotonic()
+    assert run("in.vhd", "-o", "out.vhd").returncode == 0
+    whole = time.monotonic() - start
+    assert out.read_bytes() == good
+    out.unlink()
+    ends = set()
+    for step in range(10):
+        after = whole * (0.3 + step / 8)
+        ends.add(killed(root, tmp_path, "in.vhd", "-o", "out.vhd", after=after))
+        assert not out.exists() or out.read_bytes() == good
+        assert path.read_bytes() == damaged
+        out.unlink(missing_ok=True)
+        ends.add(killed(root, tmp_path, "in.vhd", "--in-place", after=after))
+        assert path.read_bytes() in (damaged, good)
+        path.write_bytes(damaged)
+        assert names(tmp_path) == {"in.vhd"}
+    assert ends == {0, -signal.SIGKILL}, "some came to their end, and some did not"
+
+
+def test_the_command(run: Run, bad: Path, tmp_path: Path) -> None:
+    done = run("in.vhd", "-o", "out.vhd")
+    new = (tmp_path / "out.vhd").read_bytes()
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, lines[0]) == (0, "", "in.vhd: mended, as out.vhd")
+    assert lines[2] == f"  0x300044 footer.unique_id, 16 bytes: {bytes(16).hex(' ')} -> {new[ID].hex(' ')}"
+    assert (run("out.vhd", "-o", "again.vhd").stdout) == "out.vhd: nothing to mend; again.vhd is a copy of it\n"
+    assert (tmp_path / "again.vhd").read_bytes() == new
+    assert run("in.vhd", "-o", "out.vhd").returncode == 2
+    assert run("in.vhd", "--in-place").returncode == 0
+    assert run("in.vhd", "--in-place").stdout == "in.vhd: nothing to mend\n"
+    assert (run("in.vhd").returncode, run("nowhere.vhd", "-o", "x.vhd").returncode) == (2, 2)
+    assert run("in.vhd", "-o", "y.vhd", "--target", "rackspaec").stderr.endswith("did you mean 'rackspace'?\n")
+    done = run("--help")
+    assert (done.returncode, done.stdout.isascii()) == (0, True)
+
+
+def test_refused(run: Run, tmp_path: Path) -> None:
+    dynamic(41 * GIB, unique_id=bytes(16)).write(tmp_path / "in.vhd")
+    done = run("in.vhd", "-o", "out.vhd")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.splitlines() == [
+        "in.vhd: not mended, and nothing written:",
+        "  VHD701 virtual-size-over-limit: the disk is 1 GiB (1 073 741 824 bytes) larger than the limit",
+    ]
+    assert names(tmp_path) == {"in.vhd"}
+    assert run("in.vhd", "-o", "out.vhd", "--max-virtual-size", "41GiB").returncode == 0
+
+
+def test_what_an_image_says_is_escaped(run: Run, tmp_path: Path) -> None:
+    fixed(3 * MIB, creator=b"\x1b[2J", hidden=1).write(tmp_path / "a\x1b[2Jb.vhd")
+    done = run("a\x1b[2Jb.vhd", "-o", "out.vhd")
+    assert (done.returncode, done.stdout.isprintable(), "\x1b" in done.stdout) == (0, False, False)
+    assert "a\\x1b[2Jb.vhd: mended" in done.stdout
+
+
+def test_an_image_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: Path) -> None:
+    filled = os.fsync
+
+    def written_to(descriptor: int) -> None:
+        with bad.open("ab") as file:
+            file.write(bytes(SECTOR))
+        filled(descriptor)
+
+    monkeypatch.setattr(os, "fsync", written_to)
+    with pytest.raises(SourceError, match="changed"):
+        mend(bad, tmp_path / "out.vhd")
+    assert names(tmp_path) == {"in.vhd"}

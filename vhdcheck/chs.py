@@ -1,0 +1,61 @@
+"""Disk sizes and the geometries that span them: what qemu-img rounds to, and when a geometry loses the disk's end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdcheck import names
+from vhdcheck.model import MAX_GEOMETRY, geometry
+from vhdcheck.units import SECTOR, round_up
+
+if TYPE_CHECKING:
+    from vhdcheck.model import Footer
+
+_SHAPES = [(heads, 17) for heads in range(4, 17)] + [(16, 31), (16, 63), (16, 255)]
+"""Heads and sectors per track that the specification's algorithm can choose."""
+_LARGEST = 65535 * 16 * 255
+_STEPS = [17 * (1024 * heads + more) for heads in range(4, 17) for more in (0, 1)] + [31 * 16 * 1024, 65535 * 16 * 63]
+"""Disk sizes, in sectors, at which it chooses others."""
+
+
+def _spanned(sectors: int) -> int:
+    """Return how many of so many sectors the geometry computed for them spans."""
+    cylinders, heads, per_track = geometry(sectors * SECTOR)
+    return cylinders * heads * per_track
+
+
+def chs_size_up(size: int) -> int:
+    """Return what qemu-img rounds a disk size up to, so that a geometry spans it.
+
+    It tries one sector more and more (block/vpc.c) until the geometry computed for that many spans the disk. That can
+    only come true at a whole number of cylinders, or where the algorithm chooses other ones. With the largest geometry
+    it keeps the size.
+    """
+    sectors = -(-size // SECTOR)
+    if not 0 < sectors < _LARGEST:
+        return sectors * SECTOR
+    tries = [round_up(sectors, heads * per_track) for heads, per_track in _SHAPES]
+    tries += [step for step in _STEPS if step >= sectors]
+    spanned = next(_spanned(more) for more in sorted(tries) if _spanned(more) >= sectors)
+    return (spanned if spanned < _LARGEST else sectors) * SECTOR
+
+
+def chs_size_down(size: int) -> int:
+    """Return the largest disk size up to `size` that its own geometry spans, so that qemu-img keeps it."""
+    sectors = size // SECTOR
+    ends = [sectors, *(step - 1 for step in _STEPS if step <= sectors), *(step for step in _STEPS if step <= sectors)]
+    tries = {end // (heads * per_track) * heads * per_track for end in ends for heads, per_track in _SHAPES}
+    return max((less for less in tries if _spanned(less) == less), default=0) * SECTOR
+
+
+def is_cut_by_readers(footer: Footer, chs: tuple[int, int, int]) -> bool:
+    """Say whether some qemu would cut off the end of a footer's disk if its geometry were this one."""
+    if footer.creator_application in names.CURRENT_SIZE_ALWAYS or chs == MAX_GEOMETRY:
+        return False
+    cylinders, heads, per_track = chs
+    return cylinders * heads * per_track * SECTOR < footer.current_size
+
+
+def is_mended_by_its_own(footer: Footer) -> bool:
+    """Say whether the specification's geometry can take the place of another without a reader losing anything."""
+    return not is_cut_by_readers(footer, geometry(footer.current_size))
