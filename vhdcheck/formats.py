@@ -34,6 +34,7 @@ _MISTAKEN_FOR_CONTENT: Final = (
     (0, b"COWD", "a VMDK image", _convert("vmdk")),
     (0, b"# Disk DescriptorFile", "a VMDK descriptor, which holds no data", _convert("vmdk")),
     (64, b"\x7f\x10\xda\xbe", "a VDI image", _convert("vdi")),
+    (0, b"QED\0", "a QED image", _convert("qed")),
     (0, b"LUKS\xba\xbe", "a LUKS encrypted volume", "open it with its key and convert the disk inside"),
 )
 _MARKS: Final = (
@@ -43,7 +44,10 @@ _MARKS: Final = (
     (0, b"BZh", "a bzip2 file", _unpack("bunzip2 -c {in} > {out}")),
     (0, b"\x28\xb5\x2f\xfd", "a Zstandard file", _unpack("zstd -dc {in} > {out}")),
     (0, b"PK\x03\x04", "a ZIP archive", _unpack("unzip {in}")),
-    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _unpack("7z x {in}")),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", _unpack("7zz x {in}")),
+    (0, b"Rar!\x1a\x07", "a RAR archive", _unpack("7zz x {in}")),
+    (0, b"\x04\x22\x4d\x18", "an LZ4 file", _unpack("lz4 -dc {in} > {out}")),
+    (0, b"MSWIM\0\0\0", "a Windows image (WIM)", "it holds files, not a disk: install it into one first"),
     (257, b"ustar", "a tar archive (an OVA, perhaps)", _unpack("tar -xf {in}")),
     (
         0,

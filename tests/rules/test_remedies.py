@@ -1,4 +1,4 @@
-"""Every command that a finding offers, run on an image with that defect: the defect is gone, and nothing new is wrong."""
+"""Every command that a finding offers, run on an image with that defect: it is gone, and nothing new is wrong."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from fixtures.recipes import CASES, Case
+from fixtures.writer import MIB, fixed
 from vhdcheck import Severity, check
 from vhdcheck.report.results import command_line
 from vhdcheck.rules import RULES
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vhdcheck import Finding
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-HITS: Final = [case for case in CASES if case.kind == "hit" and case.rule]
+HITS: Final = [case for case in CASES if case.kind == "hit" and case.rule and case.rule != "other-format"]
 COMMAND: Final = re.compile(r"`([^`]*\{[^`]*)`")
 
 # What cannot be run here, by its beginning: why.
@@ -30,8 +31,25 @@ ELSEWHERE: Final = {
     "Merge-VHD ": "a cmdlet of Hyper-V, which runs on Windows alone",
     "qemu-img convert -f raw -O vpc /dev/DRIVE ": "it reads a physical drive that the image does not hold",
 }
-# Case -> (what its own remedy cannot do, why). Everything else has to come out right.
-NOT_BY_ITS_OWN: Final[dict[str, str]] = {}
+# Cases in which a command refuses, as the remedy says that it may: why.
+BOTH_MAY_BE_RIGHT: Final = "either footer may be right; the remedy's second command takes the one at the end"
+REFUSED: Final = {
+    "copies-differ-in-time": BOTH_MAY_BE_RIGHT,
+    "copies-differ-in-size": BOTH_MAY_BE_RIGHT,
+    "hidden-in-one-copy-and-other-times": BOTH_MAY_BE_RIGHT,
+    "batmap-behind-a-lost-table": "the table of blocks is lost, and the finding on that says that nothing helps",
+}
+# Tools of `other-format` that unpack: how a real file of their format is made of disk.vhd.
+PACKED: Final = {
+    "gunzip": ["gzip", "-k"],
+    "xz": ["xz", "-k"],
+    "bunzip2": ["bzip2", "-k"],
+    "zstd": ["zstd", "-q"],
+    "lz4": ["lz4", "-q", "-m"],
+    "unzip": [sys.executable, "-m", "zipfile", "-c", "disk.vhd.zip"],
+    "7zz": ["7zz", "a", "disk.vhd.7z"],
+    "tar": ["tar", "--record-size=256K", "-cf", "disk.vhd.tar"],
+}
 
 
 def commands(finding: Finding) -> list[str]:
@@ -46,7 +64,7 @@ def is_elsewhere(command: str) -> bool:
 
 def pasted(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a line in a shell, in a folder."""
-    tool = command.split()[0]
+    tool = command.split(maxsplit=1)[0]
     if shutil.which(tool) is None and tool != "python":
         pytest.skip(f"{tool} is not installed")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -61,6 +79,7 @@ def pasted(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", HITS, ids=lambda case: case.name)
 def test_remedies(case: Case, tmp_path: Path) -> None:
     source = case.build().write(tmp_path / "in.vhd")
@@ -71,6 +90,8 @@ def test_remedies(case: Case, tmp_path: Path) -> None:
         if is_elsewhere(command):
             continue
         done = pasted(command, tmp_path)
+        if case.name in REFUSED and done.returncode == 1:
+            continue
         out = tmp_path / "out.vhd"
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         after = check(out, target=case.target, deep=case.deep)
@@ -80,13 +101,24 @@ def test_remedies(case: Case, tmp_path: Path) -> None:
         out.unlink()
 
 
-def test_every_rule_offers_what_to_do() -> None:
-    for rule in RULES.values():
-        offered = COMMAND.findall(rule.fix)
-        assert offered or re.search(
-            r"\bask\b|transfer|export|convert|compare|wait|merge|link|report|enlarge|shrink|leave|make|none is|start|open",
-            rule.fix,
-        ), rule.slug
+@pytest.mark.parametrize("tool", PACKED)
+def test_unpacking(tool: str, tmp_path: Path) -> None:
+    """The fixtures of other formats are marks alone; here the file is real. qemu's formats are tried with qemu-img."""
+    make = PACKED[tool]
+    for needed in (tool, make[0]):
+        if shutil.which(needed) is None:
+            pytest.skip(f"{needed} is not installed")
+    fixed(3 * MIB).write(tmp_path / "disk.vhd")
+    subprocess.run([*make, "disk.vhd"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    (tmp_path / "disk.vhd").unlink()
+    next(tmp_path.glob("disk.vhd.*")).rename(tmp_path / "in.vhd")
+    report = check(tmp_path / "in.vhd")
+    (finding,) = report.findings
+    (command,) = commands(finding)
+    assert (finding.slug, command.split()[0]) == ("other-format", tool)
+    done = pasted(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert check(tmp_path / ("out.vhd" if "out.vhd" in command else "disk.vhd")).ok
 
 
 @pytest.mark.parametrize("beginning", ELSEWHERE)

@@ -22,8 +22,9 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
 
     Checks: "conectix" in the last 512 or 511 bytes, in the last 64 KiB with something behind it, and at the start.
     Matters: no reader recognises the image.
-    Fix: if it is another disk format, convert it (do not rename it): `qemu-img convert -O vpc {in} {out}`. If it was a
-        VHD, the end is missing: transfer it again. A split image (.v01, .v02, ...) must be joined by Virtual PC.
+    Fix: transfer the image again, whole: if it was a VHD, its end is missing. If it is another disk format, say which
+        to qemu-img (renaming does not help); for a raw disk: `qemu-img convert -f raw -O vpc {in} {out}`. A split image
+        (.v01, .v02, ...) must be joined by Virtual PC.
     """
     if image.footer is not None or recognise(file) is not None or _killed(file):
         return
@@ -31,7 +32,11 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
         yield Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
     elif file.size < SHORT_FOOTER_SIZE:
         yield Fault(
-            "the file is shorter than a footer", Span(0, file.size, "file"), "at least 512 bytes", f"{file.size} bytes"
+            "the file is shorter than a footer",
+            Span(0, file.size, "file"),
+            expected="at least 512 bytes",
+            found=f"{file.size} bytes",
+            fix="transfer or make the image again: next to nothing of it is here",
         )
     else:
         mangled = b"\xef\xbf\xbd" in file.head[:1024] + file.tail

@@ -8,7 +8,7 @@ from vhdcheck import names
 from vhdcheck.chs import chs_size_down, chs_size_up
 from vhdcheck.codes import Code
 from vhdcheck.model import DIFFERENCING, FIXED, Footer, Image, Span
-from vhdcheck.remedies import REBUILD, SHRINK, TO_FIXED
+from vhdcheck.remedies import MEND, SHRINK, TO_FIXED
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.geometry import MAX_DYNAMIC
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from vhdcheck.targets import Target
 
+COPY_IN_DOUBT = (
+    f"put the right footer in the copy's place: `{MEND}`; if that refuses, ask which of the two sizes is right"
+)
 CYLINDER = 16 * 255 * SECTOR
 """The largest cylinder, in bytes: what rounding to a geometry can add."""
 
@@ -82,8 +85,9 @@ def physical_size_over_limit(size: int, target: Target) -> Iterator[Fault]:
     if _is_near(size, limit):
         down = chs_size_down(limit - SECTOR)
         fix = (
-            f"the largest fixed disk that passes is {grouped(limit - SECTOR)} bytes ({grouped(down)} with an exact"
-            f" geometry), because its file is 512 bytes longer. A dynamic image leaves out zeros: `{REBUILD}`"
+            "a fixed disk's file is 512 bytes longer than the disk, and qemu-img would round up a dynamic one."
+            f" Make the guest's partitions end before {grouped(down)} bytes, then:"
+            f" `{SHRINK.replace('{size}', str(down))}`"
         )
     yield Fault(
         f"the file is {exact(size - limit)} longer than the limit",
@@ -138,7 +142,8 @@ def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
 
     Checks: metadata, all blocks with their bitmaps, and the footer, against the limit on the file.
     Matters: the image passes today; once the guest has written everywhere it does not.
-    Fix: make the disk smaller, or keep free space zeroed and rebuild before each import: `{rebuild}`
+    Fix: none is needed today. Before a later import, zero the free space inside the guest and rebuild the image, which
+        leaves out zeros; or make the disk smaller.
     """
     limit, header = target.max_physical_size, image.header
     if limit is None or header is None or image.footer is None or image.table is None or image.size > limit:
@@ -175,7 +180,8 @@ def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Ite
         sizes.append((copy.current_size, copy.span("current_size"), "qemu 10 and every reader of the copy"))
     for size, span, who in sizes:
         if size > limit:
-            yield Fault(f"{who} would see a disk over the limit", span, f"at most {exact(limit)}", exact(size))
+            fix = COPY_IN_DOUBT if span.field.startswith("footer_copy.") else ""
+            yield Fault(f"{who} would see a disk over the limit", span, f"at most {exact(limit)}", exact(size), fix)
 
 
 @rule("VHD710", "disk-type-not-accepted", severity=ERROR, spec="the target")
