@@ -19,7 +19,9 @@ from vhdcheck.report.results import command_line
 from vhdcheck.rules import RULES
 
 if TYPE_CHECKING:
-    from vhdcheck import Finding
+    from collections.abc import Callable
+
+    from vhdcheck import Finding, Report
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HITS: Final = [case for case in CASES if case.kind == "hit" and case.rule and case.rule != "other-format"]
@@ -119,6 +121,20 @@ def test_unpacking(tool: str, tmp_path: Path) -> None:
     done = pasted(command, tmp_path)
     assert done.returncode == 0, done.stderr
     assert check(tmp_path / ("out.vhd" if "out.vhd" in command else "disk.vhd")).ok
+
+
+def test_every_command_of_the_catalogue_is_offered_by_a_finding(checked: Callable[[Case], Report]) -> None:
+    """So that each is run above; a target's name in it aside."""
+    offered = {
+        re.sub(r" --target \S+", "", command)
+        for case in HITS
+        for finding in checked(case).findings
+        for command in commands(finding)
+    }
+    named = {
+        command_line(command, "in.vhd"): rule.slug for rule in RULES.values() for command in COMMAND.findall(rule.fix)
+    }
+    assert {command: slug for command, slug in named.items() if command not in offered} == {}
 
 
 @pytest.mark.parametrize("beginning", ELSEWHERE)

@@ -8,7 +8,7 @@ from vhdcheck import names
 from vhdcheck.chs import chs_size_down, chs_size_up
 from vhdcheck.codes import Code
 from vhdcheck.model import DIFFERENCING, FIXED, Footer, Image, Span
-from vhdcheck.remedies import MEND, SHRINK, TO_FIXED
+from vhdcheck.remedies import MEND, REBUILD, SHRINK, TO_FIXED
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.geometry import MAX_DYNAMIC
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
@@ -190,18 +190,18 @@ def disk_type_not_accepted(footer: Footer, target: Target) -> Iterator[Fault]:
 
     Checks: fixed, dynamic or differencing against the target's list (a differencing disk has VHD501 of its own).
     Matters: the import fails. Azure takes fixed disks only.
-    Fix: convert it: `qemu-img convert -f vpc -O vpc -o subformat=fixed {in} {out}`
+    Fix: convert it to a type in the target's list, as the finding says.
     """
     kind = names.DISK_TYPES.get(footer.disk_type, "")
     if kind in ("fixed", "dynamic") and kind not in target.disk_types:
         size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
-        fix = f"convert it: `{TO_FIXED.replace('{size}', str(size))}`" if target.disk_types == ("fixed",) else ""
+        command = TO_FIXED.replace("{size}", str(size)) if "fixed" in target.disk_types else REBUILD
         yield Fault(
             f"{target.name} takes {' and '.join(target.disk_types)} disks only",
             footer.span("disk_type"),
             expected=" or ".join(f"{FIXED if name == 'fixed' else 3} ({name})" for name in target.disk_types),
             found=f"{footer.disk_type} ({kind})",
-            fix=fix,
+            fix=f"convert it: `{command}`",
         )
 
 

@@ -150,8 +150,7 @@ def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
     Checks: the disk's last block is stored whole, also where the disk ends in the middle of it.
     Matters: nothing of the guest's is lost, but qemu and 7-Zip refuse the image; XenServer, libvhdi and dissect read
         it.
-    Fix: put the missing zeros before the footer:
-        `head -c -512 {in} > {out} && truncate -s +BYTES {out} && tail -c 512 {in} >> {out}`
+    Fix: put the missing zeros before the footer, by the command in the finding.
     """
     if missing := _short_last_block(table, image):
         hits = table.past_end if table.past_end.count else table.over_footer
