@@ -156,7 +156,7 @@ def test_no_room(tmp_path: Path, bad: Path) -> None:
     try:
         for arguments in ({"out": tmp_path / "out.vhd"}, {"in_place": True}):
             with pytest.raises(SourceError, match="cannot write: File too large"):
-                mend(bad, **arguments)  # type: ignore[arg-type]
+                mend(bad, **arguments)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert names(tmp_path) == {"in.vhd"}
