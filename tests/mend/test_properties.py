@@ -191,3 +191,15 @@ def test_a_footer_that_the_rest_of_the_file_contradicts() -> None:
         stale[at : at + 8] = (100 * MIB).to_bytes(8, "big")  # a table of ten blocks cannot hold that
     signed(stale, 0)
     assert mended(bytes(stale))[1] == CLEAN["block of 2 MiB"]
+
+
+def test_a_sound_footer_by_which_blocks_in_use_would_be_lost() -> None:
+    """The footer at the end was resized without its checksum, and the copy not at all: its size hides a block."""
+    grown = bytearray(dynamic(DISK, blocks=[0, 9], content={9: b"new"}).tobytes())
+    grown[-1] = 1  # the checksum at the end is wrong
+    for at in (40, 48):
+        grown[at : at + 8] = (8 * MIB).to_bytes(8, "big")
+    signed(grown, 0)
+    mending, written = mended(bytes(grown))
+    assert written is None
+    assert "blocks in use would lie behind the end" in mending.reasons[0]

@@ -22,7 +22,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vhdcheck import targets
 from vhdcheck.checking import examine, resolve
@@ -35,9 +35,15 @@ if TYPE_CHECKING:
     import os
 
     from vhdcheck.findings import Report
+    from vhdcheck.model import Image
     from vhdcheck.targets import Target
 
 __all__ = ["Change", "Mending", "mend"]
+
+HIDDEN_BLOCKS: Final = (
+    "the footer and its copy differ in size, and by the one that is sound, blocks in use would lie behind the end of"
+    " the disk: ask who made the image how large it is"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +107,20 @@ def mend(
         after = examine(patched, judged_for, now=clock)
         if not after.ok:
             return Mending(before, reasons=_errors(after))
+        if _hides_blocks(before.image, after.image):
+            return Mending(before, reasons=(HIDDEN_BLOCKS, *_errors(before)))
         made = changes(reader, before.image, patched)
         if out is not None:
             write_new(reader, patched, out)
         elif made:
             write_over(reader, patched, source)
         return Mending(before, after, made)
+
+
+def _hides_blocks(old: Image, new: Image) -> bool:
+    """Say whether of two sizes the smaller one was taken, and blocks are in use behind it."""
+    sizes = {footer.current_size for footer in (old.footer, old.copy) if footer is not None}
+    return len(sizes) > 1 and new.table is not None and new.table.beyond_disk.count > 0
 
 
 def _errors(report: Report) -> tuple[str, ...]:
