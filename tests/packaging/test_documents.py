@@ -12,6 +12,7 @@ import pytest
 import vhdcheck
 from vhdcheck import targets
 from vhdcheck.cli import parser
+from vhdcheck.mend.__main__ import parser as mending
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ def test_paths_in_prose_exist(readme: str, root: Path) -> None:
 
 
 def test_options_in_prose_exist(readme: str) -> None:
-    known = {option for action in parser()._actions for option in action.option_strings}
+    known = {option for each in (parser(), mending()) for action in each._actions for option in action.option_strings}
     named = set(re.findall(r"`(?:vhdcheck )?(--[a-z-]+)", readme))
     assert "--target" in named
     assert named <= known
