@@ -14,6 +14,9 @@ exit status: 0 all images accepted, 1 an image refused, 2 an image could not be 
 sizes: 40GiB, 1.5TiB, 160GB (the same as 160GiB), or bytes. Colours: on a terminal, unless NO_COLOR is set.
 """
 
+FORMATS: Final = ("text", "json", "jsonl", "sarif", "sarif-github", "junit", "github", "html")
+SHELLS: Final = ("bash", "fish", "tcsh", "zsh")
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -48,7 +51,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-0", "--null", action="store_true", help="in that list a NUL ends each path (find -print0)")
     parser.add_argument(
         "--target",
-        default="rackspace",
         help="destination to judge for: rackspace (default), azure, aws, xenserver, hyper-v, generic (the format"
         " alone), or the path of a TOML file",
     )
@@ -79,18 +81,46 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--format",
-        choices=("text", "json", "jsonl", "html"),
+        choices=FORMATS,
         default="text",
         help="form of the report (default: text); jsonl: a line for each image at once, the summary on standard error;"
         " html: a page with the map of each image",
     )
     parser.add_argument(
+        "--output", metavar="FILE", help="write the report there, whole or not at all, and only the summary here"
+    )
+    parser.add_argument(
         "--resume", metavar="FILE", help="leave out what FILE, the jsonl of an earlier run, has a line for"
     )
+    parser.add_argument(
+        "--select",
+        action="append",
+        metavar="RULES",
+        help="only these rules count: VHD103, footer-checksum, VHD1 for all that begin so; with commas, or repeated",
+    )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        metavar="RULES",
+        help="these rules do not count; the summary says how many findings",
+    )
+    parser.add_argument(
+        "--fail-on", choices=("error", "warning"), help="the least that makes the exit status 1 (default: error)"
+    )
+    parser.add_argument("--exit-zero", action="store_true", help="exit with 0 instead of 1; 2 stays 2")
+    parser.add_argument("--skip-text", action="store_true", help="leave out named files too that are text: VHDL source")
+    configuration = parser.add_mutually_exclusive_group()
+    configuration.add_argument(
+        "--config",
+        metavar="FILE",
+        help="read [tool.vhdcheck] there, instead of in the nearest pyproject.toml that has it",
+    )
+    configuration.add_argument("--no-config", action="store_true", help="read no configuration")
     parser.add_argument("--rules", action="store_true", help="list all rules and exit")
     parser.add_argument(
         "--explain", metavar="RULE", help="explain a rule (VHD103, footer-checksum) or a code (413), and exit"
     )
+    parser.add_argument("--completions", choices=SHELLS, help="print a script that makes a shell complete, and exit")
     parser.add_argument("--version", action="version", version=f"vhdcheck {vhdcheck.__version__}")
     return parser
 
@@ -162,6 +192,12 @@ def _run(options: argparse.Namespace) -> int:
         from vhdcheck.report.explain import catalogue, explain  # noqa: PLC0415
 
         print(catalogue() if options.rules else explain(options.explain))
+        return 0
+    if options.completions is not None:
+        from pathlib import Path  # noqa: PLC0415 (not needed for --help)
+
+        script = Path(__file__).parent / "completions" / options.completions
+        sys.stdout.write(script.read_text(encoding="utf-8"))
         return 0
     from vhdcheck.running import run  # noqa: PLC0415 (all the rest)
 

@@ -79,6 +79,8 @@ class Report:
     """Round trips to the source that this took."""
     requests: int = 0
     """Requests to a server that this took; 0 for what is no URL."""
+    ignored: tuple[Finding, ...] = ()
+    """Findings of rules that the command was told to ignore; the library never sets any aside."""
 
     @property
     def ok(self) -> bool:

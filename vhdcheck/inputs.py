@@ -32,6 +32,8 @@ _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")
 class Walk:
     """Finds images, and keeps count of what it left out."""
 
+    skip_named_texts: bool = False
+    """Whether texts are left out also where they are named, not found in a folder."""
     skipped_texts: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
     """Folders that could not be read, or hold no image: (name, reason)."""
@@ -43,6 +45,8 @@ class Walk:
                 yield from self._in_store(path)
             elif is_folder(path):
                 yield from self._in_folder(path)
+            elif self.skip_named_texts and not is_url(path) and is_text(path):
+                self.skipped_texts += 1
             else:
                 yield path
 

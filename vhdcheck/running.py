@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vhdcheck import targets
 from vhdcheck.auditing import audit
+from vhdcheck.config import complete, selection
 from vhdcheck.errors import UsageError
-from vhdcheck.findings import Failure
+from vhdcheck.findings import Failure, Severity
 from vhdcheck.inputs import Walk, expanded, is_folder, is_pattern, listed_in
+from vhdcheck.report import DOCUMENTS, document
 from vhdcheck.report.results import Results
 from vhdcheck.urls import is_url
 
@@ -19,7 +22,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
     from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
+    from vhdcheck.config import Selection
     from vhdcheck.findings import Report
     from vhdcheck.targets import Target
 
@@ -30,26 +35,32 @@ def run(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
     Args:
         options: the parsed arguments.
         output: where reports go.
-        errors: where progress goes, and the summary of `--format jsonl`.
+        errors: where progress goes, and the summary where it is not in `output`.
 
     Returns:
         The exit status.
 
     Raises:
-        UsageError: arguments that make no sense, alone or together.
-        SourceError: a target, a list or an earlier run's file cannot be read, or a cluster not be reached.
+        UsageError: arguments or a configuration that make no sense, alone or together.
+        SourceError: a target, a configuration, a list or an earlier run's file cannot be read, the output not be
+            written, or a cluster not be reached.
     """
     _validate(options)
+    complete(options)
+    selected = selection(options.select, options.ignore)
     target = targets.load(
         options.target, max_virtual_size=options.max_virtual_size, max_physical_size=options.max_physical_size
     )
-    results = Results()
+    results = Results(
+        fail_on=Severity[options.fail_on.upper()], exit_zero=options.exit_zero, texts_suffice=options.skip_text
+    )
     if options.resume is not None:
         from vhdcheck.report.resume import read  # noqa: PLC0415 (json)
 
         results.before = read(options.resume)
     try:
-        _run(options, target, results, output, errors)
+        with _opened(options, output) as file:
+            _run(options, target, selected, results, output=file, errors=errors)
     except KeyboardInterrupt:
         _summarise(options, results, errors)
         raise
@@ -57,30 +68,55 @@ def run(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
     return results.exit_status
 
 
-def _run(options: argparse.Namespace, target: Target, results: Results, output: TextIO, errors: TextIO) -> None:
+def _opened(options: argparse.Namespace, output: TextIO) -> AbstractContextManager[TextIO]:
+    """Open what `--output` names; without it, the standard output."""
+    if options.output is None:
+        return nullcontext(output)
+    from vhdcheck.report.output import appending, refuse_image, replacing  # noqa: PLC0415 (seldom)
+
+    path = Path(options.output)
+    refuse_image(path, options.paths)
+    if options.format != "jsonl":
+        return replacing(path)
+    # An interrupted run leaves whole lines, and the one that resumes it goes on behind them.
+    again = options.resume is not None and path.exists() and path.samefile(options.resume)
+    return appending(path, empty=not again)
+
+
+def _run(
+    options: argparse.Namespace,
+    target: Target,
+    selected: Selection,
+    results: Results,
+    *,
+    output: TextIO,
+    errors: TextIO,
+) -> None:
     with ExitStack() as stack:
-        checked = _checked(options, target, Walk(), results, stack)
-        if errors.isatty() and (options.format in ("json", "html") or not output.isatty()):
+        checked = _counted(_checked(options, target, results, stack), selected, results)
+        if errors.isatty() and (options.format in DOCUMENTS or not output.isatty()):
             from vhdcheck.report.progress import Progress  # noqa: PLC0415 (threading)
 
             checked = stack.enter_context(Progress(results)).watch(checked)
-        if options.format == "json":
-            from vhdcheck.report.json import document  # noqa: PLC0415 (json)
-
-            output.write(document(list(checked), results, target, with_map=options.map) + "\n")
-        elif options.format == "html":
-            from vhdcheck.report.html import document as page  # noqa: PLC0415 (html, importlib.resources)
-
-            output.writelines(page(list(checked), results, target))
+        if options.format in DOCUMENTS:
+            named = {"with_map": options.map} if options.format == "json" else {}
+            written = document(options.format)(list(checked), results, target, **named)
+            output.writelines((written, "\n") if isinstance(written, str) else written)
         elif options.format == "jsonl":
             _write_lines(options, checked, results, output)
         else:
             _write_text(options, checked, results, output)
 
 
+def _counted(checked: Iterator[Report | Failure], selected: Selection, results: Results) -> Iterator[Report | Failure]:
+    for result in map(selected.of, checked):
+        results.add(result)
+        yield result
+
+
 def _summarise(options: argparse.Namespace, results: Results, errors: TextIO) -> None:
-    """Write what a run came to apart from its lines, which are for programs."""
-    if options.format == "jsonl":
+    """Write what a run came to where its report does not say so to whoever looks on."""
+    if options.format == "jsonl" or options.output is not None:
         from vhdcheck.report.text import TextReport  # noqa: PLC0415 (report.describe)
 
         errors.writelines(f"{line}\n" for line in TextReport(colour=False).summary(results))
@@ -96,40 +132,35 @@ def _validate(options: argparse.Namespace) -> None:
         raise UsageError("-0 goes with --files-from")
     if options.jobs < 1:
         raise UsageError("--jobs takes a number from 1 on")
-    if options.resume is not None and options.format in ("json", "html"):
+    if options.resume is not None and options.format in DOCUMENTS:
         raise UsageError("--resume goes with --format jsonl or text: one document cannot be added to")
 
 
 def _checked(
-    options: argparse.Namespace, target: Target, walk: Walk, results: Results, stack: ExitStack
+    options: argparse.Namespace, target: Target, results: Results, stack: ExitStack
 ) -> Iterator[Report | Failure]:
     """Check each image, and go on when one cannot be."""
     allocation = options.map or options.format == "html"
     if options.paths == ["-"]:
         from vhdcheck.stdin import check_stdin  # noqa: PLC0415 (streams need more)
 
-        result = check_stdin(target, deep=options.deep, allocation=allocation, name=options.stdin_filename)
-        results.add(result)
-        yield result
+        yield check_stdin(target, deep=options.deep, allocation=allocation, name=options.stdin_filename)
         return
+    walk = Walk(skip_named_texts=options.skip_text)
     sources = _sources(options, walk, results)
     first = next(sources, None)
     if first is not None:
         how = _workers(options, first, stack)
-        for result in audit(
+        yield from audit(
             chain([first], sources),
             target=target,
             deep=options.deep,
             allocation=allocation,
             download=options.download,
             **how,
-        ):
-            results.add(result)
-            yield result
+        )
     for name, reason in walk.problems:
-        failure = Failure(name, reason)
-        results.add(failure)
-        yield failure
+        yield Failure(name, reason)
     results.skipped_texts = walk.skipped_texts
 
 

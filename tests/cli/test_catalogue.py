@@ -12,6 +12,7 @@ import vhdcheck
 from vhdcheck import targets
 from vhdcheck.cli import parser
 from vhdcheck.codes import PRECEDENCE
+from vhdcheck.config import complete
 from vhdcheck.rules import RULES
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def test_help_names_every_target_and_default(main: Main) -> None:
     (text,) = [action.help or "" for action in parser()._actions if action.dest == "target"]
     named = text.partition("for: ")[2].partition(", or the path")[0]
     assert sorted(re.sub(r" \([^)]*\)", "", named).split(", ")) == list(targets.names())
-    assert parser().get_default("target") == targets.DEFAULT
+    options = parser().parse_args(["--no-config"])
+    complete(options)
+    assert options.target == targets.DEFAULT
     assert f"{targets.DEFAULT} (default)" in text
     assert "exit status: 0 all images accepted, 1 an image refused, 2 an image could not be checked" in done.stdout
 

@@ -136,6 +136,7 @@ def test_failures_and_skipped_texts(main: Main, tmp_path: Path, schema: dict[str
         "not_checked": 3,
         "skipped_texts": 1,
         "findings": {"error": 1, "warning": 0, "note": 1},
+        "ignored": {"error": 0, "warning": 0, "note": 0},
         "exit_status": 2,
     }
     assert done.returncode == 2

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import vhdcheck
 from vhdcheck.findings import Failure
-from vhdcheck.report.results import severity_words
+from vhdcheck.report.results import census
 from vhdcheck.report.section import badge, section, text, verdict
 from vhdcheck.units import count, grouped
 
@@ -75,7 +75,7 @@ def _page(reports: Sequence[Report | Failure], results: Results, target: Target,
 {PATTERNS}<header>
 <p class="tool">vhdcheck {vhdcheck.__version__} for {text(target.name)}</p>
 <h1>{text(title)}</h1>
-<p>{text(severity_words(results.by_severity))}</p>
+<p>{text(census(results))}</p>
 </header>
 <main>"""
     drawn = sorted(range(len(reports)), key=lambda index: _is_good(reports[index]))[:SECTIONS]  # the bad ones first

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import vhdcheck
 from vhdcheck.findings import Failure
 from vhdcheck.report.describe import facts, other_sizes
-from vhdcheck.report.results import Results, as_unicode, command_line
+from vhdcheck.report.results import Results, as_unicode, command_line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
             "not_checked": results.failed,
             "skipped_texts": results.skipped_texts,
             "findings": results.by_severity,
+            "ignored": results.ignored,
             "exit_status": results.exit_status,
         },
     }
@@ -69,6 +70,7 @@ def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
         "unexamined": list(report.image.unexamined),
         "findings": [_finding(finding, report.source) for finding in report.findings],
         "map": _map(report) if with_map else None,
+        "ignored": counted(report.ignored),
     }
 
 

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.findings import Failure
+from vhdcheck.findings import Failure, Severity
+from vhdcheck.units import count, grouped
 from vhdcheck.urls import is_url, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from vhdcheck.findings import Report
+    from vhdcheck.findings import Finding, Report
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 _PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")
@@ -32,12 +33,13 @@ class Before:
     """What an earlier run came to, which this one resumes."""
 
     verdicts: dict[str, str] = field(default_factory=dict)
-    """By source: `accepted`, `refused` or `not checked`."""
+    """By source: `accepted`, `accepted with warnings`, `refused` or `not checked`."""
     torn: bool = False
     """Whether the earlier run was ended within its last line."""
     skipped: int = 0
     """Sources of this run that were done before; and how these were judged:"""
     refused: int = 0
+    warned: int = 0
     failed: int = 0
 
     def has(self, source: str) -> bool:
@@ -47,15 +49,24 @@ class Before:
             return False
         self.skipped += 1
         self.refused += verdict == "refused"
+        self.warned += verdict == "accepted with warnings"
         self.failed += verdict == "not checked"
         return True
 
 
 @dataclass(slots=True)
 class Results:
-    """Counts of a run, added up as it goes."""
+    """Counts of a run, added up as it goes; and what makes it fail."""
 
+    fail_on: Severity = Severity.ERROR
+    """The least severity that makes the exit status 1."""
+    exit_zero: bool = False
+    """Whether a refused image leaves the exit status at 0."""
+    texts_suffice: bool = False
+    """Whether a run that skipped texts, and found nothing else, is a success."""
     accepted: int = 0
+    warned: int = 0
+    """Of the accepted: how many with a WARNING."""
     refused: int = 0
     failed: int = 0
     crashed: int = 0
@@ -63,7 +74,9 @@ class Results:
     before: Before = field(default_factory=Before)
     by_code: dict[int, tuple[int, list[str]]] = field(default_factory=dict)
     """Refused images: how many, and the first few."""
-    by_severity: dict[str, int] = field(default_factory=lambda: {"error": 0, "warning": 0, "note": 0})
+    by_severity: dict[str, int] = field(default_factory=lambda: counted(()))
+    ignored: dict[str, int] = field(default_factory=lambda: counted(()))
+    """The same for findings that were ignored."""
 
     def add(self, result: Report | Failure) -> None:
         """Count one."""
@@ -72,12 +85,15 @@ class Results:
             return
         if result.ok:
             self.accepted += 1
+            self.warned += result.count(Severity.WARNING) > 0
         else:
             self.refused += 1
             self._count_code(int(result.code or 0), result.source)
         self.crashed += result.crashed
         for finding in result.findings:
             self.by_severity[finding.severity.word] += 1
+        for finding in result.ignored:
+            self.ignored[finding.severity.word] += 1
 
     def _count_code(self, code: int, source: str) -> None:
         number, examples = self.by_code.get(code, (0, []))
@@ -90,10 +106,54 @@ class Results:
 
     @property
     def exit_status(self) -> int:
-        """0 all accepted, 1 some refused, 2 some could not be checked, or none was there; by an earlier run too."""
-        if self.failed or self.crashed or self.before.failed or not (self.checked or self.before.skipped):
+        """0 all accepted, 1 some not, 2 some could not be checked, or none was there; by an earlier run too.
+
+        What was not checked is 2 whatever is ignored or forgiven: nobody knows what is wrong with it.
+        """
+        if self.failed or self.crashed or self.before.failed or not self._had_work:
             return 2
-        return 1 if self.refused or self.before.refused else 0
+        return 1 if (self.refused or self.before.refused or self.fails_by_warnings) and not self.exit_zero else 0
+
+    @property
+    def _had_work(self) -> bool:
+        return bool(self.checked or self.before.skipped or (self.texts_suffice and self.skipped_texts))
+
+    @property
+    def fails_by_warnings(self) -> bool:
+        """Whether accepted images fail the run for their WARNINGs."""
+        return self.fail_on <= Severity.WARNING and (self.warned + self.before.warned) > 0
+
+
+def counted(findings: Iterable[Finding]) -> dict[str, int]:
+    """Count findings by severity, worst first."""
+    counts = {"error": 0, "warning": 0, "note": 0}
+    for finding in findings:
+        counts[finding.severity.word] += 1
+    return counts
+
+
+def census(results: Results) -> str:
+    """Say in one line what a run came to; every format has it, in its way."""
+    parts = [
+        f"{number} {word}"
+        for word, number in (
+            ("accepted", results.accepted),
+            ("refused", results.refused),
+            ("not checked", results.failed),
+        )
+        if number
+    ]
+    total = count(results.checked + results.failed, "image")
+    line = f"{total}: {', '.join(parts)}; {severity_words(results.by_severity)}" if parts else "no images"
+    if any(results.ignored.values()):
+        line += f"; ignored: {severity_words(results.ignored)}"
+    if results.fails_by_warnings and not results.exit_zero:
+        line += "; a warning fails, as asked"
+    if results.skipped_texts:
+        line += f"; {results.skipped_texts} skipped: text, VHDL source?"
+    if results.before.skipped:
+        line += f"; {grouped(results.before.skipped)} done before"
+    return line
 
 
 def as_unicode(text: str) -> str:

@@ -41,10 +41,13 @@ def read(name: str) -> Before:
 def _add(line: bytes, before: Before) -> None:
     report = json.loads(line)
     verdict = report["verdict"]
-    if any(finding["rule"] == "VHD999" for finding in report.get("findings", ())):
+    findings = report.get("findings", ())
+    if any(finding["rule"] == "VHD999" for finding in findings):
         verdict = "not checked"
+    elif verdict == "accepted" and any(finding["severity"] == "warning" for finding in findings):
+        verdict = "accepted with warnings"
     before.verdicts[report["source"]] = _WORDS[verdict]
 
 
-_WORDS: Final = {word: word for word in ("accepted", "refused", "not checked")}
+_WORDS: Final = {word: word for word in ("accepted", "accepted with warnings", "refused", "not checked")}
 """One string a verdict, not one a line."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.findings import Failure
+from vhdcheck.findings import Failure, Severity
 from vhdcheck.report.describe import paragraph
-from vhdcheck.report.results import Results, printable, remedy, severity_words, wrapped
-from vhdcheck.units import count, grouped
+from vhdcheck.report.results import Results, census, printable, remedy, wrapped
+from vhdcheck.units import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,9 @@ class TextReport:
             yield f"{source}: {self._paint('not checked', 'not checked')}: {printable(result.reason)}"
             return
         verdict = "accepted" if result.ok else "refused"
-        yield f"{source}: {self._paint(verdict, verdict)}" + (f": {result.message}" if result.message else "")
+        errors = sum(finding.severity == Severity.ERROR for finding in result.ignored)
+        ignored = f" ({count(errors, 'error')} ignored)" if errors else ""
+        yield f"{source}: {self._paint(verdict, verdict)}{ignored}" + (f": {result.message}" if result.message else "")
         for finding in result.findings:
             yield ""
             yield from self._finding(finding, result.source)
@@ -102,22 +104,7 @@ class TextReport:
             for code, (number, examples) in sorted(results.by_code.items()):
                 such = ":" if number == len(examples) else ", such as"
                 yield f"  {code}: {count(number, 'image')}{such} {', '.join(map(printable, examples))}"
-        parts = [
-            f"{number} {word}"
-            for word, number in (
-                ("accepted", results.accepted),
-                ("refused", results.refused),
-                ("not checked", results.failed),
-            )
-            if number
-        ]
-        total = count(results.checked + results.failed, "image")
-        line = f"{total}: {', '.join(parts)}; {severity_words(results.by_severity)}" if parts else "no images"
-        if results.skipped_texts:
-            line += f"; {results.skipped_texts} skipped: text, VHDL source?"
-        if results.before.skipped:
-            line += f"; {grouped(results.before.skipped)} done before"
-        yield line
+        yield census(results)
 
     def _paint(self, style: str, text: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour else text

@@ -180,8 +180,29 @@ def find(word: str) -> Rule:
     for each in RULES.values():
         if word.upper() == each.id or word.lower() == each.slug:
             return each
+    raise _unknown(word)
+
+
+def matching(word: str) -> frozenset[str]:
+    """Find the numbers of the rules that a number (`VHD103`), a slug or the beginning of a number (`VHD1`) means.
+
+    Raises:
+        UsageError: there is none.
+    """
+    start = word.upper()
+    found = frozenset(
+        each.id
+        for each in RULES.values()
+        if word.lower() == each.slug or (start.startswith("VHD") and each.id.startswith(start))
+    )
+    if not found:
+        raise _unknown(word)
+    return found
+
+
+def _unknown(word: str) -> UsageError:
     known = tuple(name for each in RULES.values() for name in (each.slug, each.id))
-    raise UsageError(f"unknown rule {word!r}{suggestion(word, known)}")
+    return UsageError(f"unknown rule {word!r}{suggestion(word, known)}")
 
 
 @rule("VHD999", "internal-error", severity=ERROR, spec="none: a defect of vhdcheck")

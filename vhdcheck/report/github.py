@@ -1,0 +1,39 @@
+"""Annotations for a workflow of GitHub: a command a line, the worst first, since only the first ten of a step show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vhdcheck.findings import Failure, Severity
+from vhdcheck.report.lines import lines, relative
+from vhdcheck.report.results import Results, as_unicode, census, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vhdcheck.findings import Report
+    from vhdcheck.targets import Target
+
+_COMMANDS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
+_DATA: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_PROPERTY: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
+
+
+def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:  # noqa: ARG001 (shown by none)
+    """Write an annotation for each image that could not be checked and for each finding, and a closing notice."""
+    ranked: list[tuple[int, str]] = []
+    for report in reports:
+        if isinstance(report, Failure):
+            ranked.append((-9, _command("error", "not checked", printable(report.reason), report.source)))
+            continue
+        for finding in report.findings:
+            title = f"{finding.rule} {finding.slug}"
+            text = "\n".join(lines(finding, report.source))
+            ranked.append((-finding.severity, _command(_COMMANDS[finding.severity], title, text, report.source)))
+    ranked.sort(key=lambda pair: pair[0])
+    return "\n".join([*(command for _, command in ranked), _command("notice", "vhdcheck", census(results))])
+
+
+def _command(name: str, title: str, text: str, source: str = "") -> str:
+    where = f"file={printable(relative(source)).translate(_PROPERTY)}," if source else ""
+    return as_unicode(f"::{name} {where}title={title.translate(_PROPERTY)}::{text.translate(_DATA)}")

@@ -1,0 +1,144 @@
+"""SARIF 2.1.0, for programs that collect the results of checkers.
+
+Strictly, a place in an image is a region of bytes. GitHub shows no result without a line, and a region that states
+lines and bytes must mean the same by both; so for GitHub the region is line 1, and the bytes are an address.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import vhdcheck
+from vhdcheck.findings import Failure
+from vhdcheck.report.lines import lines, relative, uri
+from vhdcheck.report.results import Results, as_unicode, census, command_line, printable
+from vhdcheck.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vhdcheck.findings import Finding, Report
+    from vhdcheck.model import Span
+    from vhdcheck.rules import Rule
+    from vhdcheck.targets import Target
+
+SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_INDEX: Final = {number: index for index, number in enumerate(RULES)}
+
+
+def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+    """Write a log, in ASCII, with places in bytes."""
+    return _log(reports, results, target, github=False)
+
+
+def github_document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+    """Write a log as GitHub's code scanning shows it: each result at line 1, of a path relative to where it runs."""
+    return _log(reports, results, target, github=True)
+
+
+def _log(reports: Sequence[Report | Failure], results: Results, target: Target, *, github: bool) -> str:
+    failures = [report for report in reports if isinstance(report, Failure)]
+    notifications = [
+        {
+            "level": "error",
+            "message": {"text": printable(each.reason)},
+            "locations": [_location(each.source, github=github)],
+        }
+        for each in failures
+    ]
+    if any(results.ignored.values()) or results.skipped_texts:
+        notifications.append({"level": "note", "message": {"text": census(results)}})
+    run = {
+        "tool": {
+            "driver": {
+                "name": "vhdcheck",
+                "version": vhdcheck.__version__,
+                "semanticVersion": vhdcheck.__version__,
+                "rules": [_rule(each) for each in RULES.values()],
+            }
+        },
+        "invocations": [
+            {
+                "executionSuccessful": not (results.failed or results.crashed),
+                "exitCode": results.exit_status,
+                "toolExecutionNotifications": notifications,
+            }
+        ],
+        "results": [
+            result
+            for report in reports
+            if not isinstance(report, Failure)
+            for result in _results(report, github=github)
+        ],
+        "properties": {"summary": census(results), "ignored": results.ignored, "target": as_unicode(target.name)},
+    }
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+
+
+def _rule(each: Rule) -> dict[str, Any]:
+    fix = command_line(each.fix, "in.vhd")
+    return {
+        "id": each.id,
+        "name": each.slug,
+        "shortDescription": {"text": each.title},
+        "fullDescription": {"text": each.checks},
+        "help": {
+            "text": f"{each.title} {each.matters} {fix}",
+            "markdown": f"{each.title}\n\n**Checks:** {each.checks}\n\n**Matters:** {each.matters}\n\n"
+            f"**Fix:** {fix}\n\n**Source:** {each.spec}\n",
+        },
+        "defaultConfiguration": {"level": each.severity.word},
+        "properties": {"code": int(each.code)},
+    }
+
+
+def _results(report: Report, *, github: bool) -> list[dict[str, Any]]:
+    seen: Counter[str] = Counter()
+    return [_result(finding, report.source, seen, github=github) for finding in report.findings]
+
+
+def _result(finding: Finding, source: str, seen: Counter[str], *, github: bool) -> dict[str, Any]:
+    result = {
+        "ruleId": finding.rule,
+        "ruleIndex": _INDEX[finding.rule],
+        "level": finding.severity.word,
+        "message": {"text": as_unicode("\n".join(lines(finding, source)))},
+        "locations": [_location(source, finding.at, github=github)],
+        "partialFingerprints": {
+            "primaryLocationLineHash" if github else "rulePlaceAndPath/v1": _fingerprint(finding, source, seen)
+        },
+        "properties": {"code": int(finding.code)},
+    }
+    if finding.related:
+        result["relatedLocations"] = [
+            {"id": number, **_location(source, span, github=github)} for number, span in enumerate(finding.related)
+        ]
+    return result
+
+
+def _fingerprint(finding: Finding, source: str, seen: Counter[str]) -> str:
+    """Identify a defect from run to run: by rule, field and path, whatever moved in the image."""
+    parts = finding.rule, finding.at.field if finding.at else "", relative(source)
+    digest = sha256("\0".join(map(as_unicode, parts)).encode()).hexdigest()[:16]
+    seen[digest] += 1
+    return f"{digest}:{seen[digest]}"
+
+
+def _location(source: str, span: Span | None = None, *, github: bool) -> dict[str, Any]:
+    physical: dict[str, Any] = {"artifactLocation": {"uri": uri(relative(source) if github else source)}}
+    location: dict[str, Any] = {"physicalLocation": physical}
+    if github:
+        physical["region"] = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+    if span is None:
+        return location
+    if github:
+        name = {"fullyQualifiedName": span.field} if span.field else {}
+        physical["address"] = {"absoluteAddress": span.offset, "length": span.length, **name}
+    else:
+        physical["region"] = {"byteOffset": span.offset, "byteLength": span.length}
+    if span.field:
+        location["logicalLocations"] = [{"fullyQualifiedName": span.field, "kind": "member"}]
+    return location
