@@ -100,8 +100,7 @@ def _run(
             checked = stack.enter_context(Progress(results)).watch(checked)
         if options.format in DOCUMENTS:
             named = {"with_map": options.map} if options.format == "json" else {}
-            written = document(options.format)(list(checked), results, target, **named)
-            output.writelines((written, "\n") if isinstance(written, str) else written)
+            output.write(document(options.format)(list(checked), results, target, **named) + "\n")
         elif options.format == "jsonl":
             _write_lines(options, checked, results, output)
         else:

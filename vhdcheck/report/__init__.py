@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    Document: TypeAlias = Callable[..., Iterable[str]]
+    Document: TypeAlias = Callable[..., str]
 
 DOCUMENTS: Final = {
     "json": ("json", "document"),

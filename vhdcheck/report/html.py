@@ -42,8 +42,8 @@ PATTERNS: Final = """\
 """
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> Iterator[str]:
-    """Write all reports as a page, in pieces of ASCII.
+def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+    """Write all reports as a page, in ASCII.
 
     Args:
         reports: checked with `allocation`.
@@ -51,8 +51,8 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
         target: what was judged for.
     """
     style = resources.files(__package__).joinpath("style.css").read_text(encoding="ascii")
-    for part in _page(reports, results, target, style):
-        yield part.encode("ascii", "xmlcharrefreplace").decode() + "\n"
+    page = "\n".join(_page(reports, results, target, style))
+    return page.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def _page(reports: Sequence[Report | Failure], results: Results, target: Target, style: str) -> Iterator[str]:
