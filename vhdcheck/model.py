@@ -6,6 +6,7 @@ Field names are the specification's. Offsets are bytes from the start of the fil
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck import layout
@@ -40,7 +41,7 @@ def checksum(data: bytes, at: int) -> int:
         data: the structure.
         at: offset of its checksum field, 4 bytes.
     """
-    return ~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
+    return ~(sum(data.rstrip(b"\0")) - sum(data[at : at + 4])) & 0xFFFF_FFFF  # the half that is zeros adds nothing
 
 
 def geometry(size: int) -> tuple[int, int, int]:
@@ -111,7 +112,7 @@ class Footer:
 
     def copied(self, where: str, offset: int) -> Footer:
         """Return the same bytes as found at another place."""
-        return Footer(offset, self.raw, where, *(getattr(self, name) for name in _FOOTER_FIELDS))
+        return Footer(offset, self.raw, where, *_FOOTER_FIELDS(self))
 
     def span(self, name: str) -> Span:
         """Say where a field is."""
@@ -143,7 +144,7 @@ class Footer:
         return checksum(self.raw, 64)
 
 
-_FOOTER_FIELDS: Final = Footer.__slots__[3:]
+_FOOTER_FIELDS: Final = attrgetter(*Footer.__slots__[3:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ class DynamicHeader:
         locators = values[11]
         values[11] = NO_LOCATORS
         if locators.strip(b"\0"):
-            parsed = layout.compiled(layout.LOCATORS).parse(locators)
+            parsed = layout.parse(layout.LOCATORS, locators)
             values[11] = tuple(ParentLocator(index, *_container(entry)) for index, entry in enumerate(parsed))
         return cls(offset, raw, *values)
 
@@ -361,12 +362,12 @@ def regions(image: Image) -> list[Span]:
         spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
         if batmap.map_offset and batmap.size:
             spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
-    return sorted(spans, key=lambda span: span.offset)
+    return sorted(spans, key=attrgetter("offset"))
 
 
 def _values(structure: Any, raw: bytes) -> list[Any]:  # noqa: ANN401 (construct's own type)
     """Parse `raw` into the structure's values, in order."""
-    return _container(layout.compiled(structure).parse(raw))
+    return _container(layout.parse(structure, raw))
 
 
 def _container(parsed: Any) -> list[Any]:  # noqa: ANN401

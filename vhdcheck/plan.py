@@ -13,8 +13,8 @@ does not lie behind the table, or dead space longer than the last 4 KiB, is read
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vhdcheck.bitmaps import Tally
 from vhdcheck.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
@@ -66,15 +66,13 @@ KILLED: Final = b"\xc7" * FOOTER_SIZE
 """What tapdisk writes over the footer of an image while it is open for writing (blktap, `vhd_kill_footer`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Spans whose bytes the plan needs next."""
 
     spans: tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A part of the image that is complete: `file`, `footer`, `copies`, `header`, `locators`, `table`, ..."""
 
     part: str
@@ -91,7 +89,11 @@ class _Reader:
 
     def ask(self, *spans: Span) -> Generator[Wanted, Answers, list[bytes]]:
         """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen."""
-        clamped = [(min(span.offset, self.size), min(span.end, self.size)) for span in spans]
+        size = self.size
+        clamped = [(min(span.offset, size), min(span.offset + span.length, size)) for span in spans]
+        held = [self._cut(self.windows, start, end) for start, end in clamped]
+        if None not in held:
+            return [data or b"" for data in held]
         missing = sorted(part for part in map(self._missing, clamped) if part[0] < part[1])
         merged: list[tuple[int, int]] = []
         for start, end in missing:
@@ -118,6 +120,11 @@ class _Reader:
     @staticmethod
     def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes | None:
         """Put a span together from the pieces; None if they do not hold all of it."""
+        if start >= end:
+            return b""
+        for offset, data in pieces:
+            if offset <= start and end <= offset + len(data):
+                return data[start - offset : end - offset]
         found = b""
         while start < end:
             for offset, data in pieces:
@@ -126,11 +133,14 @@ class _Reader:
             else:
                 return None
             part = data[start - offset : end - offset]
-            if not found and len(part) == end - start:
-                return part
             found += part
             start += len(part)
         return found
+
+    def held(self, offset: int, length: int) -> int:
+        """Count the bytes from `offset` on, up to `length`, that are in the first window."""
+        start, data = self.windows[0]
+        return max(0, min(length, start + len(data) - offset)) if start <= offset else 0
 
 
 def steps(
@@ -257,23 +267,25 @@ def _pointed_at(
     table_bytes = header.table_length if entries else 0
     batmap_at = header.table_end if footer.is_tap and footer.creator_version > 1 else image.size
     predicted_map = min(round_up(-(-header.max_table_entries // 8), SECTOR), MAX_BATMAP)
+    held = reader.held(header.table_offset, table_bytes) // 4 * 4  # apart, so that the rest need not be copied
     answers = yield from reader.ask(
-        Span(header.table_offset, min(table_bytes, TABLE_PIECE), TABLE),
+        Span(header.table_offset, held, TABLE),
+        Span(header.table_offset + held, min(table_bytes - held, TABLE_PIECE), TABLE),
         Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map, BATMAP),
         *(Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR), f"parent locator {loc.index}") for loc in located),
     )
-    table, batmap, *texts = answers
+    *pieces, batmap = answers[:3]
+    texts = answers[3:]
     image.locators = tuple(replace(loc, data=text) for loc, text in zip(located, texts, strict=True))
     yield Known("locators", image.locators)
     if len(batmap) >= BATMAP_HEADER_SIZE:
         yield from _read_batmap(reader, image, batmap, batmap_at)
     image.metadata = regions(image)
     if entries:
-        pieces = [table]
-        for start in range(TABLE_PIECE, table_bytes, TABLE_PIECE):
+        for start in range(held + TABLE_PIECE, table_bytes, TABLE_PIECE):
             span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), TABLE)
             pieces += yield from reader.ask(span)
-        if all(pieces):
+        if TABLE not in image.unseen:
             yield from _judge_table(reader, image, header, pieces, entries, deep=deep, allocation=allocation)
     if footer.is_tap and BATMAP not in image.unseen:
         yield Known("batmap", image.batmap)
@@ -328,7 +340,8 @@ def _judge_table(
         if span.offset < image.size
     ]
     bounds = bat.Bounds(image.blocks_needed, header.slot_length, inside, image.footer_offset, image.size)
-    table, padding = bat.decode(pieces, entries)
+    table, padding = bat.decode([piece for piece in pieces if piece], entries)
+    pieces.clear()
     batmap = image.batmap.map if image.batmap is not None else b""
     image.table = bat.analyse(table, bounds, padding=padding, batmap=batmap)
     if allocation:

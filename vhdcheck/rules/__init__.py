@@ -162,9 +162,12 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
         now: the time, in Unix seconds.
     """
     given = {"image": image, "target": target, "now": now}
+    ready: dict[tuple[str, ...], list[Any]] = {}
     for each in _BY_PART[part]:
         try:
-            for fault in each.examines(value, *[given[name] for name in each.needs]):
+            if (needs := each.needs) not in ready:
+                ready[needs] = [given[name] for name in needs]
+            for fault in each.examines(value, *ready[needs]):
                 yield each.finding(fault, image, target)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"

@@ -8,7 +8,17 @@ from urllib.parse import unquote
 
 from vhdcheck import names
 from vhdcheck.codes import Code
-from vhdcheck.model import DIFFERENCING, EPOCH, HEADER_COOKIE, DynamicHeader, Footer, Image, ParentLocator, Span
+from vhdcheck.model import (
+    DIFFERENCING,
+    EPOCH,
+    HEADER_COOKIE,
+    NO_LOCATORS,
+    DynamicHeader,
+    Footer,
+    Image,
+    ParentLocator,
+    Span,
+)
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.footer import CLOCK_SLACK
 from vhdcheck.units import SECTOR
@@ -63,7 +73,7 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
         "parent_unique_id": header.parent_unique_id.strip(b"\0"),
         "parent_timestamp": header.parent_timestamp,
         "parent_unicode_name": header.parent_unicode_name.strip(b"\0"),
-        "parent_locators": any(not locator.is_empty for locator in header.parent_locators),
+        "parent_locators": header.parent_locators != NO_LOCATORS,
     }
     kept = [name for name, value in fields.items() if value]
     if kept:
