@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, CancelledError, wait
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -136,6 +135,8 @@ class _Dispatch:
 
     def results(self, paths: Iterator[str], batch: int, window: int) -> Iterator[Report | Failure]:
         """Keep `window` batches under way, and yield what they come to."""
+        from concurrent.futures import FIRST_COMPLETED, wait  # noqa: PLC0415 (5 ms, for an executor only)
+
         suspects: deque[tuple[str, ...]] = deque()
         try:
             while True:
@@ -181,6 +182,8 @@ class _Dispatch:
 
 def _error(future: Future[Any]) -> BaseException | None:
     """Wait for a future, and return what it failed with."""
+    from concurrent.futures import CancelledError  # noqa: PLC0415 (5 ms, for an executor only)
+
     try:
         return future.exception()
     except CancelledError as error:  # by the executor: a cluster that lost its scheduler

@@ -7,7 +7,7 @@ the largest block 2 GiB, so nothing can wrap (vhd-util adds in 32 bits and misse
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -40,8 +40,7 @@ class Hits:
 NONE: Final = Hits()
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What a table is judged against; offsets in bytes."""
 
     needed: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vhdcheck import layout
 from vhdcheck.units import SECTOR, round_up
@@ -283,8 +283,7 @@ class Batmap:
         return _span(layout.BATMAP_HEADER_1_2, name, self.offset, "batmap")
 
 
-@dataclass(frozen=True, slots=True)
-class FileEnds:
+class FileEnds(NamedTuple):
     """The first and the last bytes of a file, at most 4 KiB each, and what looks like a footer near its end."""
 
     size: int

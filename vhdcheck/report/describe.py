@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import names
@@ -89,6 +88,8 @@ def other_sizes(image: Image) -> list[tuple[str, int]]:
 
 def facts(image: Image) -> dict[str, Any] | None:
     """Describe an image to a program; None where there is no footer. Sizes and offsets are bytes."""
+    import uuid  # noqa: PLC0415 (the text has no use for it)
+
     footer = image.footer
     if footer is None:
         return None

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vhdcheck.codes import Code
 from vhdcheck.errors import UsageError
@@ -46,8 +46,7 @@ PARTS: Final = (
 _SECTION: Final = re.compile(r"^ *(Checks|Matters|Fix): ", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """What a rule found: the defect in a sentence, its place, and values; `fix` where the rule's own is too general."""
 
     message: str
