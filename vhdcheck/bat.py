@@ -269,10 +269,10 @@ def _hits(table: Entries, mask: Mask, first: int = 0) -> Hits:
     return Hits(count, tuple((first + block, int(table[first + block])) for block in _first_few(mask)))
 
 
-def _first_few(mask: Mask) -> Iterator[int]:
+def _first_few(mask: Mask, number: int = EXAMPLES) -> Iterator[int]:
     """Yield where the first few hits are; a list of them all would take eight bytes for each."""
     at = 0
-    for _ in range(EXAMPLES):
+    for _ in range(number):
         at += int(mask[at:].argmax())
         if not mask[at]:
             return
@@ -288,6 +288,6 @@ def _hits_at(table: Entries, starts: Entries, *, repeated: bool = False) -> Hits
         return NONE
     examples: list[tuple[int, int]] = []
     for start in dict.fromkeys(starts[: 4 * EXAMPLES].tolist()):
-        blocks = np.flatnonzero(table == start)[: EXAMPLES + 1].tolist()
+        blocks = list(_first_few(table == start, EXAMPLES + 1))
         examples += [(block, start) for block in (blocks[1:] if repeated else blocks[:1])]
     return Hits(len(starts), tuple(examples[:EXAMPLES]))

@@ -56,21 +56,28 @@ class Tally:
         self._last = last_block, max(1, min(last_sectors, sectors))
         self._batmap = batmap
         self._ones = b"\xff" * (sectors // 8)
+        self._judged, self._kind, self._padded = b"", self.result.empty, False
 
     def add(self, block: int, sector: int, bitmap: bytes) -> None:
         """Judge the bitmap of a block that begins at `sector`."""
-        result = self.result
-        is_full = self._is_full(block, bitmap)
-        if is_full:
-            result.full.add(block, sector)
+        if bitmap != self._judged or block == self._last[0]:
+            self._judge(block, bitmap)
+        self._kind.add(block, sector)
+        if self._kind is not self.result.full and self._is_called_full(block):
+            self.result.contradicted.add(block, sector)
+        if self._padded:
+            self.result.padding.add(block, sector)
+
+    def _judge(self, block: int, bitmap: bytes) -> None:
+        """Judge a bitmap; the next is likely to be the same, and is then not looked at again."""
+        length = -(-self._sectors // 8)
+        self._judged = b"" if block == self._last[0] else bitmap
+        if self._is_full(block, bitmap):
+            self._kind = self.result.full
         else:
-            kind = result.partial if any(bitmap[: -(-self._sectors // 8)]) else result.empty
-            kind.add(block, sector)
-            if self._is_called_full(block):
-                result.contradicted.add(block, sector)
-        padding = bitmap[-(-self._sectors // 8) :]
-        if padding.strip(b"\0") and padding.strip(b"\xff"):
-            result.padding.add(block, sector)
+            self._kind = self.result.partial if any(bitmap[:length]) else self.result.empty
+        padding = bitmap[length:]
+        self._padded = bool(padding.strip(b"\0") and padding.strip(b"\xff"))
 
     def _is_called_full(self, block: int) -> bool:
         """Say whether the batmap has the block's bit set."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PREFETCH: Final = 8
 """From so many spans on the kernel is told first, so that it reads them in parallel (cold: five times faster)."""
 
+PAGE: Final = 4096
+"""What the kernel reads at the least: spans no further apart are told of as one."""
+
 A_FOLDER: Final = "a directory, not a regular file or block device"
 A_DEVICE: Final = "a device, a pipe or a socket, not a regular file or block device"
 
@@ -103,8 +106,13 @@ class FileSource:
     def read(self, spans: Sequence[Span]) -> list[bytes]:
         """Return each span's bytes, after telling the kernel about many of them."""
         if len(spans) >= PREFETCH and hasattr(os, "posix_fadvise"):
+            start = end = spans[0].offset
             for span in spans:
-                os.posix_fadvise(self._descriptor, span.offset, span.length, os.POSIX_FADV_WILLNEED)
+                if not 0 <= span.offset - end <= PAGE:
+                    os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+                    start = span.offset
+                end = span.offset + span.length
+            os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
         return [self._read(span.offset, span.length) for span in spans]
 
     def _read(self, offset: int, length: int) -> bytes:
