@@ -1,0 +1,141 @@
+"""What a check costs, in what does not flicker: calls, bytes, reads, modules, memory. Seconds are in `benchmarks/`.
+
+A limit is a little over today's value. Who makes a check dearer for a reason raises it in the same commit.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from benchmarks.images import full
+from fixtures.writer import GIB, MIB, SECTOR, Image, dynamic, fixed
+from vhdcheck import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+IMAGES: Final[dict[str, Callable[[], Image]]] = {
+    "fixed": lambda: fixed(1 * GIB),
+    "small dynamic": lambda: dynamic(10 * MIB, blocks=[0, 3]),
+    "40 GiB full": lambda: full(40 * GIB),
+    "2040 GiB shuffled": lambda: full(2040 * GIB, shuffled=True),
+}
+MOST_CALLS: Final = {"fixed": 380, "small dynamic": 740, "40 GiB full": 790, "2040 GiB shuffled": 1320}
+MOST_READS: Final = {"fixed": (2, 8192), "small dynamic": (3, 16384)}
+MEMORY: Final = 256 * MIB
+ENTRIES: Final = 1 << 23
+"""The longest table that is examined."""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("cost")
+    return {name: make().write(folder / f"{name}.vhd") for name, make in IMAGES.items()}
+
+
+def calls(path: Path) -> int:
+    """Count the calls, of Python functions and of others, that a check takes once everything is loaded."""
+    for _ in range(70):  # construct compiles a structure when it was parsed 64 times
+        check(path, target="generic")
+    made = 0
+
+    def count(_frame: FrameType, event: str, _value: Any) -> None:  # noqa: ANN401 (whatever is called)
+        nonlocal made
+        made += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        check(path, target="generic")
+    finally:
+        sys.setprofile(before)
+    return made
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_calls(images: dict[str, Path], name: str) -> None:
+    made = calls(images[name])
+    assert made <= MOST_CALLS[name], f"{name}: a check takes {made} calls, more than {MOST_CALLS[name]}"
+
+
+def test_a_table_costs_no_call_for_each_entry(images: dict[str, Path]) -> None:
+    assert calls(images["40 GiB full"]) < calls(images["small dynamic"]) + 100
+
+
+@pytest.mark.parametrize("name", MOST_READS)
+def test_reads(images: dict[str, Path], name: str) -> None:
+    report = check(images[name], target="generic")
+    rounds, length = MOST_READS[name]
+    assert report.rounds <= rounds, f"{name}: {report.rounds} rounds, more than {rounds}"
+    assert report.bytes_read <= length, f"{name}: {report.bytes_read} bytes read, more than {length}"
+
+
+@pytest.mark.parametrize("name", ["40 GiB full", "2040 GiB shuffled"])
+def test_little_more_than_the_metadata_is_read(images: dict[str, Path], name: str) -> None:
+    report = check(images[name], target="generic")
+    assert report.image.table is not None
+    metadata = 2 * SECTOR + 1024 + 4 * report.image.table.entries
+    assert report.bytes_read <= metadata + 8192, f"{report.bytes_read} bytes read of {metadata} of metadata"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unwanted"),
+    [
+        (["--help"], {"typing", "dataclasses", "construct", "numpy", "json", "pathlib"}),
+        (["{fixed}"], {"numpy", "json", "uuid", "logging", "concurrent.futures", "asyncio", "multiprocessing", "rich"}),
+        (["{dynamic}"], {"json", "uuid", "asyncio", "multiprocessing", "rich"}),
+    ],
+    ids=["help", "fixed", "dynamic"],
+)
+def test_modules(images: dict[str, Path], arguments: Sequence[str], unwanted: set[str], root: Path) -> None:
+    paths = {"fixed": str(images["fixed"]), "dynamic": str(images["small dynamic"])}
+    program = (
+        "import sys, atexit\nbefore = set(sys.modules)\n"
+        "atexit.register(lambda: print(*sorted(set(sys.modules) - before), file=sys.stderr))\n"
+        "from vhdcheck.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-S", "-c", program, "--target", "generic", *(a.format(**paths) for a in arguments)]
+    path = {"PYTHONPATH": ":".join([str(root), *(entry for entry in sys.path if entry.endswith("-packages"))])}
+    done = subprocess.run(command, cwd=root, env=path, capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(done.stderr.split())
+    assert "vhdcheck.cli" in loaded
+    assert not loaded & unwanted, f"loaded, and not needed: {sorted(loaded & unwanted)}"
+
+
+def longest(kind: str) -> Image:
+    """Make an image whose table is as long as one may be, of blocks of a sector."""
+    image = dynamic(ENTRIES * SECTOR, block_size=SECTOR)
+    footer = image.read(-SECTOR, SECTOR)
+    first = image.length // SECTOR - 1
+    image.put((first + 2 * ENTRIES) * SECTOR, footer)
+    entry = {"duplicate": first, "in the metadata": 2, "past the end": 0xFFFF_FFF0}[kind]
+    image.put(1536, entry.to_bytes(4, "big") * ENTRIES)
+    return image
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+@pytest.mark.parametrize("kind", ["duplicate", "in the metadata", "past the end"])
+def test_memory_of_the_longest_table(tmp_path: Path, kind: str, root: Path) -> None:
+    """Measured by a process that starts the check, since a process inherits its parent's greatest size."""
+    path = longest(kind).write(tmp_path / "image.vhd")
+    program = (
+        "import json, resource, subprocess, sys\n"
+        "code = 'import sys; from vhdcheck import check; print(check(sys.argv[1], target=\"generic\").ok)'\n"
+        "command = [sys.executable, '-c', code, sys.argv[1]]\n"
+        "done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
+        "print(json.dumps([done.stdout.strip(), used * (1 if sys.platform == 'darwin' else 1024)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], cwd=root, capture_output=True, text=True, check=True, timeout=120
+    )
+    accepted, used = json.loads(done.stdout)
+    assert accepted == "False"
+    assert used < MEMORY, f"{kind}: {used / MIB:.0f} MiB"
