@@ -37,21 +37,24 @@ class Bitmaps:
     """The batmap calls the block full, its bitmap does not."""
     unmarked: Blocks = field(default_factory=Blocks)
     """Sectors that the bitmap calls empty hold data. Known only of a stream, where the data passes anyway."""
+    basis: tuple[object, ...] = ()
+    """What they were sorted by. By another footer or header they would mean something else."""
 
 
 class Tally:
     """Sorts bitmaps by kind, one at a time."""
 
-    def __init__(self, sectors: int, last_block: int, last_sectors: int, batmap: bytes) -> None:
+    def __init__(self, header: int, sectors: int, last_block: int, last_sectors: int, batmap: bytes) -> None:
         """Prepare for an image.
 
         Args:
+            header: offset of the dynamic header that leads to them.
             sectors: in a block.
             last_block: index of the virtual disk's last block.
             last_sectors: how many of that block's sectors belong to the disk.
             batmap: XenServer's map of full blocks; empty where there is none.
         """
-        self.result = Bitmaps()
+        self.result = Bitmaps(basis=(header, sectors, last_block, last_sectors, batmap))
         self._sectors = sectors
         self._last = last_block, max(1, min(last_sectors, sectors))
         self._batmap = batmap

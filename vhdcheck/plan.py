@@ -350,7 +350,7 @@ def _judge_table(
         image.allocation = allocate(table, bounds)
     yield Known("table", image.table)
     if image.table.is_sane:  # else what looks unused may belong to a block
-        if deep and image.bitmaps is None:
+        if deep:
             yield from _read_bitmaps(image, table, header)
         if image.bitmaps is not None:
             yield Known("bitmaps", image.bitmaps)
@@ -378,11 +378,17 @@ def _sectors_of_last_block(image: Image, header: DynamicHeader) -> int:
 
 
 def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Generator[Wanted | Known, Answers, None]:
-    """Read the sector bitmap of each used block, in file order, a bounded number at a time."""
+    """Read the sector bitmap of each used block, in file order, a bounded number at a time.
+
+    Those that passed in a stream are taken as they were sorted then, unless by a copy that the footer contradicts.
+    """
     from vhdcheck import bat  # noqa: PLC0415
 
     full = image.batmap.map if image.batmap is not None else b""
-    tally = Tally(header.block_size // SECTOR, image.blocks_needed - 1, _sectors_of_last_block(image, header), full)
+    last_sectors = _sectors_of_last_block(image, header)
+    tally = Tally(header.offset, header.block_size // SECTOR, image.blocks_needed - 1, last_sectors, full)
+    if image.bitmaps is not None and image.bitmaps.basis == tally.result.basis:
+        return
     keys = bat.by_place(table)
     at_once = max(1, BITMAPS_AT_ONCE // header.bitmap_length)
     for start in range(0, len(keys), at_once):

@@ -195,3 +195,25 @@ def test_deep_finds_what_a_file_s_check_does_not_read() -> None:
     assert slugs == {finding.slug for finding in check(image, target="generic", deep=True).findings} | {
         "data-in-empty-sectors"
     }
+
+
+@pytest.mark.parametrize("block_size", [4 * KIB, 2 * MIB])
+def test_bitmaps_sorted_by_a_copy_that_the_footer_contradicts_count_for_nothing(block_size: int) -> None:
+    """The copy is XenServer's, so a batmap calls the block full; the footer is not, and knows of no batmap."""
+    image = dynamic(
+        9 * block_size,
+        blocks=[1, 0],
+        block_size=block_size,
+        bitmap=b"\xf0",
+        batmap={"map": b"\x80"},
+        front={"creator": b"tap\0", "creator_version": 0x1_0003},
+    ).tobytes()
+    checker = StreamChecker(target="generic", deep=True)
+    checker.feed(image)
+    found = list(checker.finish().findings)
+    if block_size == 4 * KIB:  # all of it is kept
+        assert found == list(check(image, target="generic", deep=True).findings)
+    slugs = {finding.slug for finding in found}
+    assert "footer-copies-differ" in slugs
+    assert "batmap-contradicts-bitmap" not in slugs
+    assert ("not-seen" in slugs) == (block_size == 2 * MIB)
