@@ -190,11 +190,11 @@ def fixed_disk_longer(image: Image) -> Iterator[Fault]:
     Fix: rebuild the image: `{rebuild}`
     """
     lengths = _fixed_length(image)
-    if lengths is not None and lengths[1] > lengths[0]:
+    if image.footer is not None and lengths is not None and lengths[1] > lengths[0]:
         over = lengths[1] - lengths[0]
         yield Fault(
             f"{exact(over)} between the end of the disk and the footer belong to nothing",
-            Span(lengths[0] - FOOTER_SIZE, over, "file"),
+            Span(image.footer.current_size, over, "file"),
             expected=f"{grouped(lengths[0])} bytes",
             found=f"{grouped(lengths[1])} bytes",
         )
