@@ -10,7 +10,7 @@ import vhdcheck
 
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
-    from typing import Final, NoReturn
+    from typing import Final, NoReturn, TextIO
 
 EPILOG: Final = """\
 exit status: 0 all images accepted, 1 an image refused, 2 an image could not be checked (or none was found).
@@ -156,29 +156,37 @@ def main(arguments: list[str] | None = None) -> int:
         _complain(str(error))
         return 2
     except BrokenPipeError:
-        _discard_output()  # the reader has seen enough
+        _discard(sys.stdout)  # the reader has seen enough
         return 2
     except OSError as error:
         _complain(f"cannot write: {error.strerror or error}")
-        _discard_output()
+        _discard(sys.stdout)
         return 2
     except KeyboardInterrupt:
         _complain("interrupted")
-        _discard_output()
+        _discard(sys.stdout)
         _leave_threads(130)
         return 130
+    finally:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _discard(sys.stderr)  # nobody can be told, but the status still tells
     return status
 
 
 def _complain(text: str) -> None:
+    from contextlib import suppress  # noqa: PLC0415 (only for a failure)
+
     from vhdcheck.report.results import printable  # noqa: PLC0415
 
-    print(f"vhdcheck: {printable(text)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"vhdcheck: {printable(text)}", file=sys.stderr)
 
 
-def _discard_output() -> None:
-    """Drop what could not be written: Python would try again at exit, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _discard(stream: TextIO) -> None:
+    """Drop what could not be written: Python would try again at exit, and end with a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _leave_threads(status: int) -> None:

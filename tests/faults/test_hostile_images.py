@@ -1,0 +1,31 @@
+"""Images made to hurt are refused or flagged for what they are, in little memory, by a file's check and a stream's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.hostile import PATTERNS, Pattern, measured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST = 256 << 20
+"""Bytes that a check may take, interpreter and libraries included."""
+LONGEST_STREAM = 64 << 20
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
+def test_a_hostile_image_is_found_out_in_little_memory(pattern: Pattern, tmp_path: Path) -> None:
+    path = pattern.build().write(tmp_path / "image.vhd")
+    for streamed in (False, True) if path.stat().st_size <= LONGEST_STREAM else (False,):
+        cost = measured(pattern, path, streamed=streamed)
+        assert b"Traceback" not in cost.errors
+        assert cost.status in (0, 1)
+        report = json.loads(cost.output)
+        slugs = {finding["slug"] for finding in report["findings"]}
+        assert pattern.slug in slugs
+        assert "internal-error" not in slugs
+        assert cost.memory <= MOST
