@@ -137,8 +137,8 @@ PATTERNS: Final = (
             f"current size {name}",
             "64-bit sums; dissect: OverflowError",
             "table-too-short",
-            lambda v=value: used(current_size=v),
-        )  # type: ignore[misc]
+            partial(used, current_size=value),
+        )
         for name, value in EDGES.items()
     ),
     Pattern(
@@ -146,8 +146,8 @@ PATTERNS: Final = (
     ),
     *(
         Pattern(
-            f"table at {name}", "64-bit sums; dissect", "table-offset", lambda v=value: used(header={"table_offset": v})
-        )  # type: ignore[misc]
+            f"table at {name}", "64-bit sums; dissect", "table-offset", partial(used, header={"table_offset": value})
+        )
         for name, value in EDGES.items()
     ),
     *(

@@ -131,9 +131,9 @@ def test_names_that_mean_something_elsewhere(run: Run, tmp_path: Path, name: byt
     fixed(3 * MIB, unique_id=bytes(16)).write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
     (tmp_path.parent / "list").write_bytes(name + b"\0")
     shown = name.decode("utf-8", "surrogateescape").encode("ascii", "backslashreplace").decode()
-    ways: list[list[str | bytes]] = [[name], ["--files-from", "../list", "-0"]] + (
-        [["."]] if name.endswith(b".vhd") else []
-    )
+    ways: list[list[str | bytes]] = [[name], ["--files-from", "../list", "-0"]]
+    if name.endswith(b".vhd"):
+        ways.append(["."])
     for words in ways:
         done = run(*words)
         assert (done.returncode, done.stderr) == (1, "")

@@ -20,8 +20,8 @@ from tests.fuzz.mutator import mutate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CORPUS: Final = Path(__file__).parent / "corpus"
-LIMITS: Final = ["-timeout=2", "-rss_limit_mb=512", "-max_len=32768", "-len_control=0"]
-"""The promise: 2 s and 256 MiB for any image. Memory here is the whole process's, with the fuzzer's own."""
+LIMITS: Final = ["-timeout=60", "-rss_limit_mb=320", "-max_len=32768", "-len_control=0"]
+"""A check's 256 MiB and what the fuzzer takes. The harnesses know the time; the 60 s are for what never ends."""
 
 
 def _mutated(data: bytes, size: int, seed: int, *, hole: int) -> bytes:
