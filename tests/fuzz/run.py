@@ -42,7 +42,8 @@ def main(words: list[str]) -> None:
     found = ROOT / "build" / "fuzz" / name
     found.mkdir(parents=True, exist_ok=True)
     folders = [] if any(not option.startswith("-") for option in options) else [str(found), str(CORPUS / name)]
-    arguments = [sys.argv[0], *LIMITS, f"-artifact_prefix={found}-", *options, *folders]
+    again = f"{sys.executable} -m tests.fuzz.run {name}"  # how -merge and -fork start it, through a shell
+    arguments = [again, *LIMITS, f"-artifact_prefix={found}-", *options, *folders]
     if name in ("image", "sparse"):
         mutator = partial(_mutated, hole=12 if name == "sparse" else 0)
         atheris.Setup(arguments, HARNESSES[name], custom_mutator=mutator)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import email
-import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,25 +17,11 @@ import vhdcheck
 from fixtures.writer import MIB, fixed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from email.message import Message
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel as pip does; skip where the build backend cannot be had."""
-    if importlib.util.find_spec("pip") is None:
-        pytest.skip("pip is not installed")
-    folder = tmp_path_factory.mktemp("wheel")
-    words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(root)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-    if done.returncode and "No matching distribution found for hatchling" in done.stderr:
-        pytest.skip("the wheel's build backend, hatchling, cannot be downloaded")
-    assert done.returncode == 0, done.stderr
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +50,26 @@ def project(root: Path) -> dict[str, Any]:
 def test_the_wheel_is_for_every_system(wheel: Path) -> None:
     assert wheel.name == f"vhdcheck-{vhdcheck.__version__}-py3-none-any.whl"
     assert wheel.stat().st_size < 500_000
+
+
+def test_the_same_sources_give_the_same_bytes(
+    wheel: Path, root: Path, tmp_path: Path, build_wheel: Callable[[Path], Path]
+) -> None:
+    """Whatever the folder is called, when its files were written, and who may read them."""
+    copy = shutil.copytree(
+        root, tmp_path / "elsewhere", ignore=shutil.ignore_patterns(".venv", ".git", "build", ".*_cache")
+    )
+    for path in copy.rglob("*.py"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        path.chmod(0o600)
+    assert build_wheel(copy).read_bytes() == wheel.read_bytes()
+
+
+def test_nothing_is_packed_that_should_not_be(wheel: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "check_wheel_contents", str(wheel)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, f"{wheel}: OK")
 
 
 def test_all_of_the_package_and_nothing_else(unpacked: Path, root: Path) -> None:

@@ -1,0 +1,45 @@
+"""The locked environment of CI: complete, hashed, and what pyproject.toml allows."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EXTRAS = ("test", "lint", "test-remote")
+
+
+def required(table: dict[str, list[str]], extra: str) -> Iterator[Requirement]:
+    """Yield what an extra asks for, and the extras that it is made of."""
+    for requirement in map(Requirement, table[extra]):
+        if requirement.name == "vhdcheck":
+            for part in requirement.extras:
+                yield from required(table, part)
+        else:
+            yield requirement
+
+
+def test_the_lock_has_what_is_asked_for_with_hashes(root: Path) -> None:
+    text = (root / ".ci" / "lock.txt").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=\S)", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip())
+    versions: dict[str, set[str]] = {}
+    for entry in entries:
+        name, version = re.match(r"([\w.-]+)==([\w.+!-]+)", entry).groups()  # type: ignore[union-attr]
+        versions.setdefault(canonicalize_name(name), set()).add(version)
+        assert "--hash=sha256:" in entry
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(text) for text in project["dependencies"]]
+    for extra in EXTRAS:
+        wanted += required(project["optional-dependencies"], extra)
+    assert len(wanted) > 15
+    for requirement in wanted:
+        locked = versions.get(canonicalize_name(requirement.name), set())
+        assert locked, f"{requirement.name} is not locked: run .ci/lock"
+        assert all(version in requirement.specifier for version in locked), f"{requirement}: run .ci/lock"
