@@ -5,6 +5,7 @@ Each harness takes bytes and returns; what it finds wrong is an AssertionError, 
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import tempfile
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING, Final
 
 from fixtures.recipes import NOW
 from vhdcheck import StreamChecker, check, targets
+from vhdcheck.cli import parser
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.findings import Severity
+from vhdcheck.mend import mend
 from vhdcheck.report import json as json_report
 from vhdcheck.report.text import TextReport
 from vhdcheck.rules import SLUGS
@@ -114,6 +117,39 @@ def target(data: bytes) -> None:
     _assert_whole(report, len(_SAMPLE))
 
 
+def config(data: bytes) -> None:
+    """A pyproject.toml: it fills in the arguments, or is refused as a UsageError or SourceError."""
+    path = _FILE.with_name("pyproject.toml")
+    path.write_bytes(data)
+    options = parser().parse_args(["--config", str(path)])
+    try:
+        importlib.import_module("vhdcheck.config").complete(options)
+        targets.load(
+            options.target, max_virtual_size=options.max_virtual_size, max_physical_size=options.max_physical_size
+        )
+    except (UsageError, SourceError):
+        return
+
+
+def mending(data: bytes) -> None:
+    """An image is mended into one that is accepted, and stays as it is; or nothing is written, and why is said."""
+    chosen = targets.names()[zlib.crc32(data) % 6]
+    _FILE.write_bytes(data)
+    out = _FILE.with_name("mended.vhd")
+    out.unlink(missing_ok=True)
+    result = mend(_FILE, out, target=chosen, now=NOW)
+    assert _FILE.read_bytes() == data
+    _assert_whole(result.before, len(data))
+    assert result.ok == out.exists() == (not result.reasons)
+    if result.after is not None:
+        assert result.after.ok
+        written = check(out, target=chosen, now=NOW)
+        assert written.findings == result.after.findings
+        changed = [at for at, (old, new) in enumerate(zip(data, out.read_bytes(), strict=False)) if old != new]
+        told = {at for change in result.changes for at in range(change.offset, change.offset + change.length)}
+        assert told.issuperset(changed)
+
+
 def _assert_whole(report: Report, size: int) -> None:
     """A report is complete and does not contradict itself."""
     assert not report.crashed, [finding.message for finding in report.findings]
@@ -147,5 +183,13 @@ def _timed(harness: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return run
 
 
-HARNESSES: Final = {harness.__name__: _timed(harness) for harness in (image, sparse, target)}
+HARNESSES: Final[dict[str, Callable[[bytes], None]]] = {
+    harness.__name__: _timed(harness) for harness in (image, sparse, mending, target)
+}
+IMAGES: Final = {"image": 0, "sparse": 12, "mending": 0}
+"""Harnesses that take images, and how many bytes of their inputs' ends are something else."""
+CORPORA: Final = {"mending": "image"}
+"""Whose corpus a harness shares; its own if it is not here."""
+if importlib.util.find_spec("vhdcheck.config") is not None:
+    HARNESSES["config"] = _timed(config)
 _SAMPLE: Final = (Path(__file__).parents[2] / "fixtures" / "qemu" / "dynamic-40m.vhd").read_bytes()

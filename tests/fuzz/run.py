@@ -14,7 +14,7 @@ from typing import Final
 import atheris
 
 with atheris.instrument_imports(include=["vhdcheck"]):  # type: ignore[attr-defined]
-    from tests.fuzz.harnesses import HARNESSES
+    from tests.fuzz.harnesses import CORPORA, HARNESSES, IMAGES
 
 from tests.fuzz.mutator import mutate
 
@@ -41,11 +41,15 @@ def main(words: list[str]) -> None:
     name, *options = words
     found = ROOT / "build" / "fuzz" / name
     found.mkdir(parents=True, exist_ok=True)
-    folders = [] if any(not option.startswith("-") for option in options) else [str(found), str(CORPUS / name)]
+    folders = (
+        []
+        if any(not option.startswith("-") for option in options)
+        else [str(found), str(CORPUS / CORPORA.get(name, name))]
+    )
     again = f"{sys.executable} -m tests.fuzz.run {name}"  # how -merge and -fork start it, through a shell
     arguments = [again, *LIMITS, f"-artifact_prefix={found}-", *options, *folders]
-    if name in ("image", "sparse"):
-        mutator = partial(_mutated, hole=12 if name == "sparse" else 0)
+    if name in IMAGES:
+        mutator = partial(_mutated, hole=IMAGES[name])
         atheris.Setup(arguments, HARNESSES[name], custom_mutator=mutator)
     else:
         atheris.Setup(arguments, HARNESSES[name])

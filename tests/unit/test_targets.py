@@ -170,6 +170,9 @@ def test_a_target_that_is_not_utf_8(tmp_path: Path) -> None:
 def test_a_target_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"nowhere\.toml: No such file"):
         load(str(tmp_path / "nowhere.toml"))
+    for impossible in ("a\0.toml", "\ud800.toml"):
+        with pytest.raises(SourceError, match=r"\.toml: "):
+            check(b"", target=impossible)
     with pytest.raises(SourceError, match="directory"):
         load(f"{tmp_path}/")
 

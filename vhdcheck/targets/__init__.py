@@ -106,8 +106,9 @@ def _content(path: Path) -> bytes:
             raise SourceError(f"{path}: a directory, device or pipe, not a regular file")
         with path.open("rb") as file:
             return file.read(MAX_FILE)
-    except OSError as error:
-        raise error if isinstance(error, SourceError) else SourceError(f"{path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise error if isinstance(error, SourceError) else SourceError(f"{path}: {reason}") from error
 
 
 def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)
