@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,14 +83,14 @@ class Rule:
     @cached_property
     def _text(self) -> str:
         """The docstring; from the source where Python was told to leave docstrings out (-OO)."""
-        if self.examines.__doc__ is None:
+        if sys.flags.optimize > 1:
             import ast  # noqa: PLC0415 (with inspect 20 ms, for -OO only)
             import inspect  # noqa: PLC0415
 
             (function,) = ast.parse(inspect.getsource(self.examines)).body
             assert isinstance(function, ast.FunctionDef)  # noqa: S101 (what a rule is)
             return ast.get_docstring(function, clean=False) or ""
-        return self.examines.__doc__
+        return self.examines.__doc__ or ""
 
     @cached_property
     def _sections(self) -> dict[str, str]:
