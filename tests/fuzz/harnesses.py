@@ -143,6 +143,7 @@ def mending(data: bytes) -> None:
     assert result.ok == out.exists() == (not result.reasons)
     if result.after is not None:
         assert result.after.ok
+        assert out.stat().st_size <= len(data) + 1024, "a file made of what an image claims"
         written = check(out, target=chosen, now=NOW)
         assert written.findings == result.after.findings
         changed = [at for at, (old, new) in enumerate(zip(data, out.read_bytes(), strict=False)) if old != new]

@@ -203,3 +203,11 @@ def test_a_sound_footer_by_which_blocks_in_use_would_be_lost() -> None:
     mending, written = mended(bytes(grown))
     assert written is None
     assert "blocks in use would lie behind the end" in mending.reasons[0]
+
+
+def test_a_lost_footer_is_not_put_where_a_structure_only_claims_to_be() -> None:
+    """A batmap that says it lies at 2 GiB would make a file of 2 GiB of this one, out of nothing."""
+    lost = dynamic(DISK, blocks=[0], **TAP, batmap={"offset": 1 << 31}, tail=False).tobytes()
+    mending, written = mended(lost)
+    assert written is None
+    assert "behind the end of the file" in mending.reasons[0]

@@ -118,6 +118,8 @@ def _place_of_a_lost_footer(reader: Source, image: Image) -> tuple[int, int]:
     if image.table is None or not image.table.is_sane or image.copy is None:
         raise Unmendable("the footer at the end is missing, and the block allocation table does not say where that is")
     behind = round_up(max(image.table.data_end, *(span.end for span in image.metadata)), SECTOR)
+    if behind > round_up(image.size, SECTOR):
+        raise Unmendable("the footer at the end is missing, and a structure lies behind the end of the file")
     place = max(image.size - (image.size % SECTOR or SECTOR), behind)
     if image.size < place:  # a sector's last bytes are missing
         place = behind
