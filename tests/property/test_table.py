@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -158,3 +159,14 @@ def test_full_blocks_that_are_unused(bits: bytes, entries: list[int]) -> None:
     bounds = bat.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
     found = bat.analyse(table, bounds, batmap=bits).full_unused
     assert found == bat.Hits(len(wrong), tuple(wrong[: bat.EXAMPLES]))
+
+
+def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
+    """Each half ascends, and the second begins again: every block of it lies on one of the first, or on its end."""
+    half = np.arange(bat.PART, dtype=np.uint32) * 4 + 8
+    size = int(half[-1] + 100) * 512
+    for shift, counts in ((0, (bat.PART, 0)), (1, (0, bat.PART))):
+        entries = np.concatenate([half, half + np.uint32(shift)])
+        table = bat.analyse(entries, bat.Bounds(len(entries), 1024, [], size, size))
+        assert not table.in_order
+        assert (table.duplicate.count, table.overlapping.count) == counts
