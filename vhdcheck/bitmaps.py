@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
+from zlib import crc32
 
 EXAMPLES: Final = 5
 
@@ -37,7 +38,7 @@ class Bitmaps:
     """The batmap calls the block full, its bitmap does not."""
     unmarked: Blocks = field(default_factory=Blocks)
     """Sectors that the bitmap calls empty hold data. Known only of a stream, where the data passes anyway."""
-    basis: tuple[object, ...] = ()
+    basis: tuple[int, ...] = ()
     """What they were sorted by. By another footer or header they would mean something else."""
 
 
@@ -54,7 +55,7 @@ class Tally:
             last_sectors: how many of that block's sectors belong to the disk.
             batmap: XenServer's map of full blocks; empty where there is none.
         """
-        self.result = Bitmaps(basis=(header, sectors, last_block, last_sectors, batmap))
+        self.result = Bitmaps(basis=(header, sectors, last_block, last_sectors, crc32(batmap)))
         self._sectors = sectors
         self._last = last_block, max(1, min(last_sectors, sectors))
         self._batmap = batmap
