@@ -1,0 +1,81 @@
+"""What the operator sees: log lines of JSON, each with the id of its task, and figures for Prometheus."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_EXTRAS: Final = ("task", "request", "tenant", "attempt", "status", "reason", "method", "path", "seconds")
+
+
+class Lines(logging.Formatter):
+    """Writes a record as one line of JSON, in ASCII: nothing in it can forge another line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        shown: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **{name: getattr(record, name) for name in _EXTRAS if hasattr(record, name)},
+        }
+        if record.exc_info:
+            shown["exception"] = self.formatException(record.exc_info)
+        return json.dumps(shown, default=str)
+
+
+def log_to_stderr(level: str) -> None:
+    """Log all, uvicorn's lines too, to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+class Metrics:
+    """Figures of one service."""
+
+    def __init__(self, counts: Callable[[], dict[str, int]]) -> None:
+        """Begin at zero.
+
+        Args:
+            counts: tells how many tasks are pending and processing, when someone asks.
+        """
+        self.registry = CollectorRegistry()
+        self._counts = counts
+        self.requests = Histogram(
+            "vhdcheck_tasks_request_seconds",
+            "Time to answer a request",
+            ["method", "route", "status"],
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+        )
+        self.finished = Counter(
+            "vhdcheck_tasks_finished",
+            "Tasks that reached a final state; code is that of a refused image",
+            ["type", "status", "code"],
+            registry=self.registry,
+        )
+        self.lost = Counter(
+            "vhdcheck_tasks_lost_leases", "Outcomes dropped: the task was another's by then", registry=self.registry
+        )
+        self.registry.register(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Count what is not final, now."""
+        gauge = GaugeMetricFamily("vhdcheck_tasks_unfinished", "Tasks that are not final", labels=["status"])
+        for status, count in self._counts().items():
+            gauge.add_metric([status], count)
+        yield gauge
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the gauge, without asking the database."""
+        yield GaugeMetricFamily("vhdcheck_tasks_unfinished", "Tasks that are not final", labels=["status"])

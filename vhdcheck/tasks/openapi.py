@@ -1,0 +1,193 @@
+"""The OpenAPI document, from the same schemas that the service serves and the same limits that it enforces."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Final
+
+import vhdcheck
+from vhdcheck.tasks.schemas import SCHEMAS
+from vhdcheck.tasks.states import Status
+from vhdcheck.tasks.store import SORT_KEYS
+from vhdcheck.tasks.task import Kind
+from vhdcheck.tasks.wire import JSON, MOST, USUAL, UUID
+
+_TEXTS: Final = {
+    "200": "Success",
+    "201": "The task was created",
+    "400": "Bad request: malformed parameter or body",
+    "401": "Unauthorized: no token, or not a valid one",
+    "403": "Forbidden: the role does not allow it",
+    "404": "Not found: none, another tenant's, or expired",
+    "405": "Bad method",
+    "413": "Over limit: more items than allowed, or too long a body",
+    "415": "Bad media type",
+    "500": "API fault",
+    "503": "Service unavailable: too many tasks wait, or the database is away; see Retry-After",
+}
+_FAULTS: Final = ("400", "401", "403", "404", "405", "413", "500", "503")
+_ERROR: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "title", "message"],
+            "properties": {
+                "code": {"type": "integer"},
+                "title": {"type": "string"},
+                "message": {"type": "string"},
+            },
+        }
+    },
+}
+_VERSIONS: Final = {
+    "type": "object",
+    "required": ["versions"],
+    "properties": {"versions": {"type": "array", "items": {"type": "object"}}},
+}
+_SCHEMA: Final = {
+    "type": "object",
+    "required": ["name", "properties"],
+    "properties": {"name": {"type": "string"}, "properties": {"type": "object"}},
+}
+_HEALTH: Final = {
+    "type": "object",
+    "required": ["status", "pending", "processing"],
+    "properties": {
+        "status": {"const": "ok"},
+        "pending": {"type": "integer", "minimum": 0},
+        "processing": {"type": "integer", "minimum": 0},
+    },
+}
+_BASIC: Final = ["id", "type", "status", "owner", "created_at", "updated_at", "schema", "self"]
+_NEW_TASK: Final = {
+    "type": "object",
+    "required": ["type", "input"],
+    "properties": {"type": {"enum": [kind.value for kind in Kind]}, "input": {"type": "object"}},
+    "examples": [
+        {"type": "import", "input": {"import_from": "exports/a.vhd", "image_properties": {"name": "My image"}}},
+        {
+            "type": "export",
+            "input": {
+                "image_uuid": "ca5e7f11-5d57-4dd7-8ace-03ab647fe6c6",
+                "receiving_swift_container": "exports",
+            },
+        },
+    ],
+}
+_LIMIT: Final = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 0, "maximum": MOST, "default": USUAL},
+}
+_MARKER: Final = {
+    "name": "marker",
+    "in": "query",
+    "description": "The last item of the page before; one that is not there is answered with 400",
+    "schema": {"type": "string", "pattern": f"^{UUID}$"},
+}
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """Write the document."""
+    listing = [
+        _LIMIT,
+        _MARKER,
+        _choice("sort_key", SORT_KEYS, "created_at"),
+        _choice("sort_dir", ("asc", "desc"), "desc"),
+        _choice("type", tuple(kind.value for kind in Kind)),
+        _choice("status", tuple(status.value for status in Status)),
+    ]
+    create = _operation("createTask", "Import or export an image", _component("Task"), done="201")
+    create["requestBody"] = {"required": True, "content": {JSON: {"schema": _NEW_TASK}}}
+    create["responses"]["415"] = _failure("415")
+    versions = _open("Versions of the API", _VERSIONS)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Image tasks",
+            "version": vhdcheck.__version__,
+            "description": "Imports and exports of VHD images, as tasks",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}],
+        "paths": {
+            **{path: {"get": versions} for path in ("/", "/versions", "/v2", "/v2/")},
+            "/v2/tasks": {
+                "get": _operation("listTasks", "List tasks", _component("Tasks"), listing),
+                "post": create,
+            },
+            "/v2/tasks/{task_id}": {
+                "get": _operation("showTask", "Show a task", _component("Task"), [_in_path("task_id")])
+            },
+            "/v2/images": {"get": _operation("listImages", "List images", _component("Images"), [_LIMIT, _MARKER])},
+            "/v2/images/{image_id}": {
+                "get": _operation("showImage", "Show an image", _component("Image"), [_in_path("image_id")])
+            },
+            **{f"/v2/schemas/{name}": {"get": _open(f"Schema of {name}", _SCHEMA)} for name in SCHEMAS},
+            "/healthz": {"get": _open("Whether the service works", _HEALTH)},
+            "/metrics": {"get": _open("Figures for Prometheus", {"type": "string"}, media="text/plain")},
+            "/openapi.json": {"get": _open("This document", {"type": "object"})},
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
+            "schemas": {
+                "Error": _ERROR,
+                "Task": _object("task", [*_BASIC, "input", "message"]),
+                "Tasks": _object("tasks", ["tasks", "first", "schema"]),
+                "Image": _object("image", list(SCHEMAS["image"]["properties"])),
+                "Images": _object("images", ["images", "first", "schema"]),
+            },
+        },
+    }
+
+
+def _object(name: str, required: list[str]) -> dict[str, Any]:
+    properties = dict(SCHEMAS[name]["properties"])
+    if name in ("tasks", "images"):
+        inner = SCHEMAS[name]["properties"][name]["items"]["properties"]
+        needed = _BASIC if name == "tasks" else list(inner)
+        properties[name] = {"type": "array", "items": {"type": "object", "required": needed, "properties": inner}}
+    return {"type": "object", "required": required, "properties": properties}
+
+
+def _component(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _choice(name: str, values: tuple[str, ...], usual: str | None = None) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string", "enum": list(values)}
+    if usual is not None:
+        schema["default"] = usual
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+
+
+def _failure(status: str) -> dict[str, Any]:
+    return {"description": _TEXTS[status], "content": {JSON: {"schema": _component("Error")}}}
+
+
+def _operation(
+    name: str,
+    summary: str,
+    schema: dict[str, Any],
+    parameters: list[dict[str, Any]] | None = None,
+    *,
+    done: str = "200",
+) -> dict[str, Any]:
+    responses = {done: {"description": _TEXTS[done], "content": {JSON: {"schema": schema}}}}
+    responses |= {status: _failure(status) for status in _FAULTS}
+    return {"operationId": name, "summary": summary, "parameters": parameters or [], "responses": responses}
+
+
+def _open(summary: str, schema: dict[str, Any], media: str = JSON) -> dict[str, Any]:
+    """Describe what needs no token."""
+    responses = {"200": {"description": _TEXTS["200"], "content": {media: {"schema": schema}}}}
+    responses |= {status: _failure(status) for status in ("405", "500", "503")}
+    return {"summary": summary, "security": [], "responses": responses}

@@ -1,0 +1,168 @@
+"""The page for browsers: a tenant's tasks, to read only.
+
+A browser shows its token once, in a form; what it gets is a cookie that scripts cannot read and that other sites cannot
+make it send. The token stays here, in memory. The API takes no cookie, so the page gives a forger nothing to do.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import threading
+import time
+from http import HTTPStatus
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlencode
+
+import jinja2
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from vhdcheck.tasks.auth import Unavailable
+from vhdcheck.tasks.states import Status
+from vhdcheck.tasks.store import UnknownMarker
+from vhdcheck.tasks.task import Query, Task, now, stamp
+from vhdcheck.tasks.wire import UUID, Fault
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from vhdcheck.tasks.auth import Auth, Caller
+    from vhdcheck.tasks.store import TaskStore
+
+COOKIE: Final = "vhdcheck-session"
+ROWS: Final = 50
+LASTS: Final = 8 * 3600
+"""Seconds that a browser stays signed in."""
+_SESSIONS: Final = 1000
+_LONGEST_FORM: Final = 16 << 10
+
+
+class Page:
+    """The page and its sessions. They live in this process: after a restart a browser signs in again."""
+
+    def __init__(self, store: TaskStore, auth: Auth) -> None:
+        self._store, self._auth = store, auth
+        self._sessions: dict[str, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+        source = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+        self._template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
+        match = re.search("<style>(.*?)</style>", source, re.DOTALL)
+        style = match[1] if match else ""
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self._headers = {
+            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self';"
+            " base-uri 'none'; frame-ancestors 'none'",
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+
+    async def show(self, request: Request) -> Response:
+        """Show the tasks, or the form that asks for a token."""
+        caller = await self._caller(request)
+        if caller is None:
+            wrong = "wrong" in request.query_params
+            return self._page(HTTPStatus.UNAUTHORIZED if wrong else HTTPStatus.OK, caller=None, wrong=wrong)
+        status, marker = request.query_params.get("status", ""), request.query_params.get("marker")
+        filters = {"status": status} if status in list(Status) else {}
+        if marker is not None and re.fullmatch(UUID, marker) is None:
+            marker = None
+        query = Query(ROWS, marker, filters=filters)
+        moment = now()
+        try:
+            tasks = await run_in_threadpool(self._store.page, caller.tenant, query, moment)
+        except UnknownMarker:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+        following = urlencode({**filters, "marker": tasks[-1].id}) if len(tasks) == ROWS else ""
+        return self._page(
+            HTTPStatus.OK,
+            caller=caller,
+            rows=[_row(task, moment) for task in tasks],
+            following=following,
+            chosen=filters.get("status", ""),
+            statuses=[each.value for each in Status],
+            moment=stamp(moment),
+        )
+
+    async def sign_in(self, request: Request) -> Response:
+        """Take a token from the form."""
+        _from_here(request)
+        data = b""
+        async for piece in request.stream():
+            data += piece
+            if len(data) > _LONGEST_FORM:
+                raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too long")
+        token = parse_qs(data.decode("ascii", "replace"), max_num_fields=8).get("token", [""])[0].strip()
+        if not token or await run_in_threadpool(self._auth.caller, token) is None:
+            return RedirectResponse("/?wrong", HTTPStatus.SEE_OTHER, self._headers)
+        session = secrets.token_urlsafe(32)
+        moment = time.monotonic()
+        with self._lock:
+            self._sessions = {key: held for key, held in self._sessions.items() if held[0] > moment}
+            while len(self._sessions) >= _SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[session] = moment + LASTS, token
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+        secure = request.url.scheme == "https"
+        response.set_cookie(COOKIE, session, LASTS, httponly=True, samesite="strict", secure=secure)
+        return response
+
+    async def sign_out(self, request: Request) -> Response:
+        """Forget a session."""
+        _from_here(request)
+        with self._lock:
+            self._sessions.pop(request.cookies.get(COOKIE, ""), None)
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+        response.delete_cookie(COOKIE)
+        return response
+
+    async def _caller(self, request: Request) -> Caller | None:
+        with self._lock:
+            until, token = self._sessions.get(request.cookies.get(COOKIE, ""), (0.0, ""))
+        if not token or until < time.monotonic():
+            return None
+        try:
+            return await run_in_threadpool(self._auth.caller, token)
+        except Unavailable:
+            return None
+
+    def _page(self, status: HTTPStatus, **values: Any) -> Response:  # noqa: ANN401 (what the template shows)
+        return HTMLResponse(self._template.render(**values), status, {**self._headers, "Vary": "Accept, Cookie"})
+
+
+def wants_page(request: Request) -> bool:
+    """Say whether a request is a browser's: clients of the API ask for JSON or anything."""
+    return "text/html" in request.headers.get("accept", "").lower()
+
+
+def _from_here(request: Request) -> None:
+    """Refuse a form that another site has sent."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Fault(HTTPStatus.FORBIDDEN, "This form belongs to another site")
+
+
+def _row(task: Task, moment: int) -> dict[str, Any]:
+    source = task.input.get("import_from") or task.input.get("image_uuid") or ""
+    return {
+        "id": task.id,
+        "type": task.type.value,
+        "status": task.status.value,
+        "what": str(source)[:200],
+        "message": task.message if task.status == Status.FAILURE else "",
+        "result": " ".join((task.result or {}).values()),
+        "findings": [
+            {key: str(finding.get(key) or "") for key in ("rule", "severity", "slug", "message", "expected", "found")}
+            for finding in task.findings or ()
+        ],
+        "created": stamp(task.created_at),
+        "left": "" if task.expires_at is None else _left(task.expires_at - moment),
+    }
+
+
+def _left(microseconds: int) -> str:
+    minutes = max(microseconds, 0) // 60_000_000
+    return f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,186 @@
+"""One import or export, from its input to its outcome. It knows no database, so any machine can do it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
+
+from vhdcheck import SourceError, StreamChecker, check
+from vhdcheck.report.json import one
+from vhdcheck.tasks import images, names, objects
+from vhdcheck.tasks.objects import CHUNK, Stopped
+from vhdcheck.tasks.task import (
+    BAD_NAME,
+    EXISTS,
+    INTERNAL,
+    NO_CONTAINER,
+    NO_IMAGE,
+    NOT_OWNER,
+    STORE,
+    UNSUPPORTED,
+    Kind,
+    Outcome,
+    Stored,
+    now,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vhdcheck import Report
+    from vhdcheck.tasks.settings import Settings
+    from vhdcheck.tasks.task import Task
+
+LOG: Final = logging.getLogger("vhdcheck.tasks")
+_UNFOLLOWED: Final = "VHD650"
+"""The rule that a stream cannot be followed, although a file of the same bytes can."""
+_LONGEST_NAME: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a worker needs."""
+
+    task: Task
+    settings: Settings
+    image: Stored | None = None
+    """What to export, if the tenant has such an image."""
+
+
+def perform(job: Job, going: Callable[[], bool] = lambda: True) -> Outcome:
+    """Do a task. Whatever goes wrong is its outcome.
+
+    Args:
+        job: the task.
+        going: says whether to go on, and is asked between pieces of the image.
+
+    Raises:
+        Stopped: `going` said no.
+    """
+    try:
+        return _import(job, going) if job.task.type == Kind.IMPORT else _export(job, going)
+    except Stopped:
+        raise
+    except (SourceError, OSError):
+        LOG.exception("the store failed", extra={"task": job.task.id})
+        return Outcome(STORE)
+    except Exception:
+        LOG.exception("the task failed", extra={"task": job.task.id})
+        return Outcome(INTERNAL)
+
+
+def _import(job: Job, going: Callable[[], bool]) -> Outcome:
+    properties = job.task.input.get("image_properties", {})
+    if not isinstance(properties, dict) or set(properties) - {"name"}:
+        return Outcome(UNSUPPORTED)
+    name = properties.get("name")
+    if name is not None and (not isinstance(name, str) or len(name) > _LONGEST_NAME):
+        return Outcome(BAD_NAME)
+    place = names.split(job.task.input.get("import_from"))
+    if place is None:
+        return Outcome(NO_IMAGE)
+    try:
+        with objects.of(job.settings.objects_place, job.task.owner).find(*place) as found:
+            report = found.judge(name=plain("/".join(place)), **_limits(job))
+            if not report.ok:
+                return _refused(report)
+            with found.open() as source:
+                return _kept(job, source, name, going)
+    except objects.NotThere:
+        return Outcome(NO_IMAGE)
+    except _Refused as error:
+        return _refused(error.report)
+
+
+class _Refused(Exception):  # noqa: N818 (a verdict)
+    """What was accepted where it lay was refused while it was copied: it had changed meanwhile."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.message)
+        self.report = report
+
+
+def _kept(job: Job, source: BinaryIO, name: str | None, going: Callable[[], bool]) -> Outcome:
+    """Copy an image into the image store, judging the very bytes that are copied."""
+    image_id = job.task.image_id
+    checker = StreamChecker(name=plain(str(job.task.input["import_from"])), **_limits(job))
+    digest = hashlib.sha256()
+    with images.of(job.settings.images_place).write(image_id) as copy:
+        while piece := source.read(CHUNK):
+            if not going():
+                raise Stopped
+            checker.feed(piece)
+            if checker.refused:
+                raise _Refused(checker.early_report())
+            digest.update(piece)
+            copy.write(piece)
+        report = _verdict(checker, copy, job)
+        if not report.ok:
+            raise _Refused(report)
+    footer = report.image.footer
+    virtual_size = 0 if footer is None else footer.current_size
+    moment = now()
+    image = Stored(image_id, job.task.owner, name, moment, report.size, virtual_size, digest.hexdigest())
+    return Outcome(result={"image_id": image_id}, findings=_plain_findings(report), image=image)
+
+
+def _verdict(checker: StreamChecker, copy: IO[bytes], job: Job) -> Report:
+    """End the stream; judge the copy itself where that cannot be followed in a stream."""
+    report = checker.finish()
+    if any(finding.rule == _UNFOLLOWED for finding in report.findings):
+        copy.flush()
+        return check(copy.name, name=checker.name, **_limits(job))
+    return report
+
+
+def _export(job: Job, going: Callable[[], bool]) -> Outcome:
+    container = job.task.input.get("receiving_swift_container")
+    if job.image is None:
+        return Outcome(NOT_OWNER)
+    missing = Outcome(NO_CONTAINER.format(container=plain(str(container))))
+    if not isinstance(container, str) or not names.is_receiving_container(container):
+        return missing
+    name = f"{job.image.id}.vhd"
+    done = Outcome(result={"export_location": f"{container}/{name}"})
+    store = objects.of(job.settings.objects_place, job.task.owner)
+    with images.of(job.settings.images_place).open(job.image.id) as file:
+        try:
+            store.put(container, name, file, objects.Try(job.task.id, job.task.attempt, going))
+        except objects.NotThere:
+            return missing
+        except objects.Taken:
+            # A worker that died may have stored it: then it is this task's own.
+            if job.task.attempt > 1 and _is_there(store, container, name, job.image):
+                return done
+            return Outcome(EXISTS.format(image=job.image.id, container=container))
+    return done
+
+
+def _is_there(store: objects.Objects, container: str, name: str, image: Stored) -> bool:
+    """Say whether an object is this image, byte for byte."""
+    with store.find(container, name) as found, found.open() as file:
+        digest = hashlib.sha256()
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+    return digest.hexdigest() == image.sha256
+
+
+def _limits(job: Job) -> dict[str, Any]:
+    settings = job.settings
+    return {
+        "target": settings.target,
+        "max_virtual_size": settings.max_virtual_size,
+        "max_physical_size": settings.max_physical_size,
+    }
+
+
+def _refused(report: Report) -> Outcome:
+    return Outcome(message=report.message or INTERNAL, findings=_plain_findings(report))
+
+
+def _plain_findings(report: Report) -> list[dict[str, Any]]:
+    findings: list[dict[str, Any]] = one(report)["findings"]
+    return findings

@@ -1,0 +1,192 @@
+"""The dispatcher: takes tasks up, has them done by a pool or a cluster, and brings them to their final state."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from vhdcheck.tasks import images
+from vhdcheck.tasks.objects import Stopped
+from vhdcheck.tasks.task import Kind, Outcome, now
+from vhdcheck.tasks.work import Job, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vhdcheck.tasks.observe import Metrics
+    from vhdcheck.tasks.settings import Settings
+    from vhdcheck.tasks.store import TaskStore
+    from vhdcheck.tasks.task import Task
+
+LOG: Final = logging.getLogger("vhdcheck.tasks")
+LOOK: Final = 1.0
+"""Seconds between two looks for tasks of which nobody told: other servers' and lapsed ones."""
+FORGET: Final = 60.0
+"""Seconds between two deletions of expired tasks."""
+SECOND: Final = 1_000_000
+
+
+class Dispatcher:
+    """One for each server. Several servers may share a database."""
+
+    def __init__(self, store: TaskStore, settings: Settings, metrics: Metrics) -> None:
+        """Prepare; `start` begins."""
+        self._store, self._settings, self._metrics = store, settings, metrics
+        self._lease = int(settings.lease_seconds * SECOND)
+        self._running: dict[str, Task] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._abandoned = threading.Event()
+        self._exits = ExitStack()
+        self._slots = settings.workers
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._dispatch, self._sign)]
+
+    def start(self) -> None:
+        """Clear away what dead workers left, and begin.
+
+        Raises:
+            UsageError: no such executor.
+            SourceError: the cluster cannot be reached.
+        """
+        self._sweep()
+        if self._settings.executor:
+            from vhdcheck.pools import dask  # noqa: PLC0415 (an extra)
+
+            self._executor, self._slots = self._exits.enter_context(dask(self._settings.executor))
+            self._do: Callable[[Job], Future[Outcome]] = lambda job: self._executor.submit(perform, job)
+        else:
+            self._executor = ThreadPoolExecutor(self._slots, thread_name_prefix="work")
+            self._do = lambda job: self._executor.submit(perform, job, lambda: self._is_mine(job.task))
+        for thread in self._threads:
+            thread.start()
+
+    _executor: Executor
+
+    def wake(self) -> None:
+        """Tell of a new task."""
+        self._wake.set()
+
+    def is_alive(self) -> bool:
+        """Say whether tasks are being taken up."""
+        return all(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> None:
+        """Take no more tasks up, wait a while for those under way, and give the others back."""
+        self._stopping.set()
+        self._wake.set()
+        self._threads[0].join()
+        waited = threading.Event()
+        for _ in range(int(self._settings.grace_seconds * 20)):
+            if not self._running:
+                break
+            waited.wait(0.05)
+        self._abandoned.set()
+        with self._lock:
+            left = list(self._running.values())
+            self._running.clear()
+        if left:
+            self._store.renew(left, 0)
+            LOG.warning("stopped with %d tasks under way; they will be taken up again", len(left))
+        if isinstance(self._executor, ThreadPoolExecutor):
+            self._executor.shutdown()
+        self._exits.close()
+        self._threads[1].join()
+
+    def _is_mine(self, task: Task) -> bool:
+        return not self._abandoned.is_set() and self._running.get(task.id) is task
+
+    def _dispatch(self) -> None:
+        forgot = 0
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                moment = now()
+                if moment - forgot > FORGET * SECOND:
+                    forgot = moment
+                    self._store.forget(moment)
+                self._take_up(moment)
+            except Exception:
+                LOG.exception("tasks could not be taken up")
+            self._wake.wait(LOOK)
+
+    def _take_up(self, moment: int) -> None:
+        limits = self._settings.max_attempts
+        for task_id in self._store.give_up(moment, self._expiry(moment), limits):
+            LOG.error("given up", extra={"task": task_id})
+        free = self._slots - len(self._running)
+        if free <= 0:
+            return
+        for task in self._store.claim(moment, moment + self._lease, free, limits):
+            LOG.info("taken up", extra={"task": task.id, "tenant": task.owner, "attempt": task.attempt})
+            with self._lock:
+                self._running[task.id] = task
+            self._begin(task)
+
+    def _begin(self, task: Task) -> None:
+        image = None
+        wanted = task.input.get("image_uuid")
+        if task.type == Kind.EXPORT and isinstance(wanted, str) and wanted.isascii():
+            image = self._store.image(task.owner, wanted.lower().replace("\0", ""))
+        future = self._do(Job(task, self._settings, image))
+        future.add_done_callback(lambda done: self._finish(task, done))
+
+    def _finish(self, task: Task, done: Future[Outcome]) -> None:
+        """Bring a task to its final state, if it is still ours."""
+        try:
+            outcome = done.result()
+            moment = now()
+            if self._store.finish(task, outcome, moment, self._expiry(moment)):
+                self._note(task, outcome)
+            else:
+                self._metrics.lost.inc()
+                LOG.warning("lost its lease", extra={"task": task.id, "attempt": task.attempt})
+                self._discard(task, own=outcome.image is not None)
+        except (Stopped, CancelledError):
+            LOG.info("stopped", extra={"task": task.id, "attempt": task.attempt})
+        except Exception:  # a worker died, or the database is away: when the lease lapses the task is taken up again
+            LOG.exception("an attempt failed", extra={"task": task.id, "attempt": task.attempt})
+        finally:
+            with self._lock:
+                if self._running.get(task.id) is task:
+                    del self._running[task.id]
+            self._wake.set()
+
+    def _expiry(self, moment: int) -> int:
+        return moment + int(self._settings.expire_hours * 3600 * SECOND)
+
+    def _note(self, task: Task, outcome: Outcome) -> None:
+        code = match[1] if (match := re.match(r"(\d{3}): ", outcome.message)) else ""
+        self._metrics.finished.labels(task.type, outcome.status, code).inc()
+        LOG.info("finished", extra={"task": task.id, "status": outcome.status.value, "reason": outcome.message})
+        if task.attempt > 1:
+            self._discard(task, own=False)
+
+    def _discard(self, task: Task, *, own: bool) -> None:
+        """Delete what earlier attempts left; of an outcome that came too late, what this one made."""
+        if task.type == Kind.IMPORT:
+            place = images.of(self._settings.images_place)
+            for attempt in range(1, task.attempt + own):
+                place.delete(replace(task, attempt=attempt).image_id)
+
+    def _sign(self) -> None:
+        """Renew the leases three times in their length."""
+        while not self._abandoned.wait(self._settings.lease_seconds / 3):
+            with self._lock:
+                tasks = list(self._running.values())
+            try:
+                self._store.renew(tasks, now() + self._lease)
+            except Exception:
+                LOG.exception("leases could not be renewed")
+
+    def _sweep(self) -> None:
+        place = images.of(self._settings.images_place)
+        there = place.ids()
+        for image_id in there - self._store.wanted_images() if there else ():
+            LOG.warning("deleting the remains of image %s", image_id)
+            place.delete(image_id)
