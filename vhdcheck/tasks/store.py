@@ -273,9 +273,7 @@ def _alive(now: int) -> sa.ColumnElement[bool]:
 
 
 def _owned(task: Task) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        _TASKS.c.id == task.id, _TASKS.c.status == Status.PROCESSING.value, _TASKS.c.attempt == task.attempt
-    )
+    return sa.and_(_TASKS.c.id == task.id, _TASKS.c.status == Status.PROCESSING.value, _TASKS.c.attempt == task.attempt)
 
 
 def _names(statuses: list[Status]) -> list[str]:
