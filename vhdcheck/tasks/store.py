@@ -113,7 +113,8 @@ class TaskStore:
         }
         chosen = sa.select(*(sa.literal(value) for value in values.values())).where(waiting < max_waiting)
         with self._engine.begin() as connection:
-            return connection.execute(_TASKS.insert().from_select(list(values), chosen)).rowcount == 1
+            stored = _TASKS.insert().from_select(list(values), chosen).returning(_TASKS.c.id)
+            return connection.execute(stored).first() is not None
 
     def get(self, owner: str, task_id: str, now: int) -> Task | None:
         """Find a tenant's task that has not expired."""
