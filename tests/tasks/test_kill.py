@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.tasks.service import Service
 
-KILLS = 12
+KILLS = int(os.environ.get("KILLS", "8"))
 IMPORTS = 16
 OPTIONS = ("--lease-seconds", "0.6", "--max-attempts", "1000", "--workers", "3", "--max-waiting", "10000")
 ORDER = ["pending", "processing", "final"]

@@ -100,9 +100,10 @@ class Folder:
         *folders, last = [container, *name.split("/")]
         with self._walk(folders) as inner, _answers():
             descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=inner)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NotThere
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise NotThere
             yield _File(file)
 
     def put(self, container: str, name: str, file: BinaryIO, try_: Try) -> None:
