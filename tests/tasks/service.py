@@ -169,9 +169,9 @@ class Service:
         path.write_bytes(data)
         return name
 
-    def imported(self, name: str, token: str = "tok", **properties: Any) -> dict[str, Any]:
+    def imported(self, source: str, /, token: str = "tok", **properties: Any) -> dict[str, Any]:
         """Import an object, and return the finished task."""
-        task = self.create("import", {"import_from": name, "image_properties": properties or {"name": "x"}}, token)
+        task = self.create("import", {"import_from": source, "image_properties": properties or {"name": "x"}}, token)
         return self.wait(task, token)
 
     def exported(self, image: str, container: object = "exports", token: str = "tok") -> dict[str, Any]:

@@ -130,7 +130,7 @@ class Keystone:
         """
         from keystoneauth1 import loading, session  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
 
-        plugin = loading.get_plugin_loader("password").load_from_options(**options)
+        plugin: Any = loading.get_plugin_loader("password").load_from_options(**options)
         self._session = session.Session(auth=plugin, timeout=10)
         self._url = options["auth_url"].rstrip("/").removesuffix("/v3") + "/v3/auth/tokens"
         self._known: dict[str, tuple[float, Caller | None]] = {}
