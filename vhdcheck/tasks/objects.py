@@ -164,7 +164,8 @@ class Url:
         """Take a URL; credentials come from the environment, as the driver wants them."""
         import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415 (130 ms)
 
-        self._place = place.rstrip("/")
+        scheme, _, inner = place.partition("://")
+        self._place = f"{scheme}://{inner.strip('/')}/" if inner else place
         self._files: Any = fsspec.filesystem(place.partition("://")[0], **_options(fsspec, place))
 
     @contextmanager
@@ -195,7 +196,7 @@ class Url:
     def _url(self, name: str) -> str:
         if re.search(r"[?#*\[\]]|::", name):  # a driver may see more in these than a name
             raise NotThere
-        return f"{self._place}/{name}"
+        return self._place + name
 
 
 class _Behind:
