@@ -57,7 +57,7 @@ class Browser:
         self._call("Page.navigate", url=url)
         self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url)})")
 
-    def run(self, script: str) -> Any:  # noqa: ANN401 (whatever it gives)
+    def run(self, script: str) -> Any:
         answer = self._call("Runtime.evaluate", expression=script)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -72,7 +72,7 @@ class Browser:
         answer = self._call("Page.captureScreenshot", captureBeyondViewport=True)
         Path(path).write_bytes(base64.b64decode(answer["data"]))
 
-    def _call(self, method: str, **parameters: object) -> Any:  # noqa: ANN401
+    def _call(self, method: str, **parameters: object) -> Any:
         self._count += 1
         call = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -86,7 +86,7 @@ class Browser:
                 assert "error" not in message, message
                 return message["result"]
 
-    def _read(self) -> Any:  # noqa: ANN401
+    def _read(self) -> Any:
         while b"\0" not in self._buffer:
             piece = os.read(self._in, 1 << 16)
             assert piece, "chromium is gone"

@@ -28,14 +28,14 @@ BIN = Path(sys.executable).parent
 GOOD = fixed(MIB).tobytes()
 
 
-def run(home: Path, *command: str, status: int = 0, **environment: str) -> str:
+def run(home: Path, *command: str, status: int = 0, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         [BIN / command[0], *command[1:]],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200", **environment},
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "200", **(environment or {})},
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -79,7 +79,7 @@ def test_glance_creates(service: Service, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["", "/", "/v2"])
 def test_glance_by_its_environment(service: Service, tmp_path: Path, failed: dict[str, Any], suffix: str) -> None:
     environment = {"OS_IMAGE_URL": service.url + suffix, "OS_AUTH_TOKEN": "tok", "OS_IMAGE_API_VERSION": "2"}
-    assert failed["id"] in run(tmp_path, "glance", "task-list", **environment)
+    assert failed["id"] in run(tmp_path, "glance", "task-list", environment=environment)
 
 
 def test_glance_prints_what_is_wrong(service: Service, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_openstack_lists_and_shows(service: Service, tmp_path: Path, failed: dic
     assert failed["message"] in run(tmp_path, *token, f"{service.url}/v2", "image", "task", "show", failed["id"])
     override = {"OS_IMAGE_ENDPOINT_OVERRIDE": service.url}
     few = ("image", "task", "list", "--status", "failure", "--limit", "1")
-    assert "failure" in run(tmp_path, *token, service.url, *few, **override)
+    assert "failure" in run(tmp_path, *token, service.url, *few, environment=override)
     none = ("openstack", "--os-auth-type", "none", "--os-endpoint", service.url, "image", "task", "list")
     assert failed["id"] in run(tmp_path, *none)
 
@@ -109,7 +109,7 @@ def connection(request: pytest.FixtureRequest, service: Service) -> Iterator[Any
         yield ours
 
 
-def test_openstacksdk_imports(service: Service, connection: Any) -> None:  # noqa: ANN401 (it has no types)
+def test_openstacksdk_imports(service: Service, connection: Any) -> None:
     service.put("exports/a", GOOD)
     given = {"import_from": "exports/a", "image_properties": {"name": "x"}}
     task = connection.image.create_task(type="import", input=given)
@@ -122,7 +122,7 @@ def test_openstacksdk_imports(service: Service, connection: Any) -> None:  # noq
     assert "tasks" in connection.image.get_tasks_schema().properties
 
 
-def test_openstacksdk_does_not_submit_a_failed_import_again(service: Service, connection: Any) -> None:  # noqa: ANN401
+def test_openstacksdk_does_not_submit_a_failed_import_again(service: Service, connection: Any) -> None:
     service.put("exports/bad", b"not a disk image")
     before = service.log.count('"created"')
     task = connection.image.create_task(type="import", input={"import_from": "exports/bad"})
@@ -133,7 +133,7 @@ def test_openstacksdk_does_not_submit_a_failed_import_again(service: Service, co
     assert message == "396: The image cannot be imported. The file is not a valid VHD."
 
 
-def test_openstacksdk_lists_every_page(service: Service, connection: Any) -> None:  # noqa: ANN401
+def test_openstacksdk_lists_every_page(service: Service, connection: Any) -> None:
     for _ in range(5):
         service.imported("exports/none")
     own = {task["id"] for task in service.get("/v2/tasks?limit=1000").json["tasks"]}
@@ -145,7 +145,7 @@ def test_openstacksdk_lists_every_page(service: Service, connection: Any) -> Non
 
 
 def test_glanceclient_as_a_library(service: Service, failed: dict[str, Any]) -> None:
-    client = glanceclient.Client("2", service.url, token="tok")  # noqa: S106
+    client = glanceclient.Client("2", service.url, token="tok")
     service.put("exports/bad", b"not a disk image")
     refused = service.imported("exports/bad")
     listed = {task.id: task for task in client.tasks.list(page_size=2, filters={"status": "failure"})}

@@ -62,10 +62,10 @@ def test_no_task_is_lost_or_done_twice(serve: Callable[..., Service], database: 
     assert exports["success"] >= 1
     assert [path.name for path in (service.objects / "out").iterdir()] == [f"{image}.vhd"]
     assert (service.objects / "out" / f"{image}.vhd").read_bytes() == good
-    for task in done.values():
-        if task["type"] == "import":
-            expected = "success" if task["input"]["import_from"] == "in/good" else "failure"
-            assert task["status"] == expected, task
+    for each in done.values():
+        if each["type"] == "import":
+            expected = "success" if each["input"]["import_from"] == "in/good" else "failure"
+            assert each["status"] == expected, each
     made = [task["result"]["image_id"] for task in done.values() if "image_id" in task.get("result", {})]
     assert len(set(made)) == len(made)
     listed = service.get("/v2/images?limit=1000").json["images"]

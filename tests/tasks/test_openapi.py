@@ -30,7 +30,7 @@ def test_no_request_ends_in_500_nor_otherwise_than_described(service: Service, t
         "unsupported_method",
         "ignored_auth",
     ]
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).parent / "schemathesis",
         "run",
         f"{service.url}/openapi.json",

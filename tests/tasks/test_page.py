@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -21,10 +20,17 @@ if TYPE_CHECKING:
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 NASTY = "exports/<script>document.title='owned'</script>\"'&<img src=x onerror=document.title=1>"
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --hide-scrollbars"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+]
 
 
 def sign_in(service: Service, token: str = "tok", **headers: str) -> Answer:

@@ -8,26 +8,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
-from tests.audit.test_dask import Cluster, cluster  # noqa: F401 (a fixture)
+from tests.audit.test_dask import Cluster, cluster  # noqa: F401, TC001 (a fixture)
 from tests.remote.conftest import azure, s3, store  # noqa: F401 (fixtures)
-from tests.tasks.service import TENANT, Service
+from tests.tasks.service import TENANT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tests.remote.stores import Served
+    from tests.tasks.service import Service
 
 GOOD = fixed(MIB).tobytes()
 MISSING = "Error: Image not found for import. Possible invalid location"
 
 
 @pytest.fixture
-def remote(serve: Callable[..., Service], store: Served) -> Iterator[Service]:  # noqa: F811 (a fixture)
+def remote(serve: Callable[..., Service], store: Served) -> Service:  # noqa: F811 (a fixture)
     """A service with no image on its own disk; what its stores need comes from the environment."""
     names = {"key": "key", "secret": "secret", "endpoint_url": "endpoint_url", "connection_string": "connection_string"}
     settings = {f"FSSPEC_{store.scheme.upper()}_{names[name].upper()}": value for name, value in store.options.items()}
     place = f"{store.scheme}://images"
-    yield serve("--objects", f"{place}/objects/{{tenant}}", "--images", f"{place}/kept", **settings)
+    return serve("--objects", f"{place}/objects/{{tenant}}", "--images", f"{place}/kept", **settings)
 
 
 def test_import_and_export_between_stores(remote: Service, store: Served) -> None:  # noqa: F811
@@ -87,7 +88,9 @@ def test_a_cluster_does_the_work(serve: Callable[..., Service], cluster: Cluster
     service = serve("--executor", f"dask://{cluster.address}", "--lease-seconds", "1")
     service.put("exports/good", GOOD)
     service.put("exports/bad", GOOD[:-1])
-    (image,) = {service.imported("exports/good")["result"]["image_id"]}
+    first = service.imported("exports/good")
+    assert first["status"] == "success", first
+    image = first["result"]["image_id"]
     assert service.imported("exports/bad")["message"][:4] == "396:"
     assert service.exported(image)["status"] == "success"
     tasks = [service.create("import", {"import_from": "exports/good"}) for _ in range(20)]

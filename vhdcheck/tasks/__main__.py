@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vhdcheck.errors import VhdcheckError
 from vhdcheck.tasks.settings import Settings
+from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
     from vhdcheck.tasks.auth import Auth
@@ -60,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop."""
     given = vars(parser().parse_args(arguments))
+    given["data"] = Path(given["data"]).absolute()  # workers elsewhere have other working directories
+    for name in ("objects", "images"):
+        if given[name] and not is_url(given[name]):
+            given[name] = str(Path(given[name]).absolute())
     try:
         _serve({name: given.pop(name) for name in OWN}, Settings(**given))
     except (VhdcheckError, OSError) as error:

@@ -96,15 +96,15 @@ class Service:
     def _answering(self, path: str, methods: dict[str, Handler]) -> Handler:
         """Answer a route's requests, whatever happens; count and log them."""
 
+        async def refuse(_request: Request) -> Response:
+            allow = {"Allow": ", ".join(sorted(methods))}
+            raise Fault(HTTPStatus.METHOD_NOT_ALLOWED, "This is not allowed here", allow)
+
         async def endpoint(request: Request) -> Response:
             started = time.perf_counter()
             request.state.id = f"req-{uuid.uuid4()}"
             try:
-                handler = methods.get(request.method)
-                if handler is None:
-                    allow = {"Allow": ", ".join(sorted(methods))}
-                    raise Fault(HTTPStatus.METHOD_NOT_ALLOWED, "This is not allowed here", allow)
-                response = await handler(request)
+                response = await methods.get(request.method, refuse)(request)
             except Exception as error:  # noqa: BLE001 (each becomes an answer)
                 response = wire.refusal(_as_fault(error, request))
             response.headers["x-openstack-request-id"] = request.state.id

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdcheck import Report
+    from vhdcheck.tasks.settings import Limits
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 CHUNK: Final = 1 << 20
@@ -59,7 +60,7 @@ class Try:
 class Found(Protocol):
     """An object that is there."""
 
-    def judge(self, **limits: Any) -> Report:
+    def judge(self, name: str, limits: Limits) -> Report:
         """Check it where it is, by reading its metadata alone."""
 
     def open(self) -> AbstractContextManager[BinaryIO]:
@@ -148,8 +149,8 @@ class _File:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def judge(self, **limits: Any) -> Report:
-        return check(self._file, **limits)
+    def judge(self, name: str, limits: Limits) -> Report:
+        return check(self._file, name=name, **limits)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -205,8 +206,8 @@ class _Behind:
     def __init__(self, files: Any, url: str) -> None:  # noqa: ANN401 (fsspec has no types)
         self._files, self._url = files, url
 
-    def judge(self, **limits: Any) -> Report:
-        return check(self._url, **limits)
+    def judge(self, name: str, limits: Limits) -> Report:
+        return check(self._url, name=name, **limits)
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         opened: AbstractContextManager[BinaryIO] = self._files.open(self._url, "rb", block_size=_READ_AHEAD)

@@ -54,8 +54,8 @@ class Page:
         style = match[1] if match else ""
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         self._headers = {
-            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'self';"
-            " base-uri 'none'; frame-ancestors 'none'",
+            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:;"
+            " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",

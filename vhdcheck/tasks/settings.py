@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict
 
 from vhdcheck import targets
 
@@ -12,12 +12,20 @@ TENANT: Final = "{tenant}"
 """Stands for the tenant in the place of the object store."""
 
 
+class Limits(TypedDict):
+    """What images are judged by; the arguments of `check`."""
+
+    target: str
+    max_virtual_size: str | None
+    max_physical_size: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How one service is set up; workers on other machines get it too."""
 
     data: Path = Path("vhdcheck-tasks")
-    """Folder for what has no other place."""
+    """Folder for what has no other place; absolute, as are all folders below."""
     database: str = ""
     objects: str = ""
     images: str = ""
@@ -38,16 +46,25 @@ class Settings:
     """How long a shutdown waits for the work under way."""
 
     @property
+    def limits(self) -> Limits:
+        """What images are judged by."""
+        return {
+            "target": self.target,
+            "max_virtual_size": self.max_virtual_size,
+            "max_physical_size": self.max_physical_size,
+        }
+
+    @property
     def database_url(self) -> str:
         """Where tasks are kept."""
-        return self.database or f"sqlite:///{self.data.absolute() / 'tasks.sqlite'}"
+        return self.database or f"sqlite:///{self.data / 'tasks.sqlite'}"
 
     @property
     def objects_place(self) -> str:
         """Where containers are; the tenant's name goes in where the place has `{tenant}`."""
-        return self.objects or str(self.data.absolute() / "objects" / TENANT)
+        return self.objects or str(self.data / "objects" / TENANT)
 
     @property
     def images_place(self) -> str:
         """Where images are kept."""
-        return self.images or str(self.data.absolute() / "images")
+        return self.images or str(self.data / "images")

@@ -8,7 +8,6 @@ when its row does, and that row is written in the transaction in which its task 
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from vhdcheck.tasks.states import Status, before
 from vhdcheck.tasks.task import GAVE_UP, NONE, Kind, Outcome, Stored, Task
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable
 
     from vhdcheck.tasks.task import Query
@@ -248,7 +248,8 @@ class TaskStore:
         working = [Status.PENDING.value, Status.PROCESSING.value]
         query = sa.select(_TASKS.c.status, sa.func.count()).where(_TASKS.c.status.in_(working)).group_by("status")
         with self._reading.connect() as connection:
-            return {**dict.fromkeys(working, 0), **{status: count for status, count in connection.execute(query)}}
+            found = {row[0]: row[1] for row in connection.execute(query)}
+        return {status: found.get(status, 0) for status in working}
 
     def forget(self, now: int) -> int:
         """Delete the tasks that have expired. Their images stay."""

@@ -84,7 +84,7 @@ def _import(job: Job, going: Callable[[], bool]) -> Outcome:
         return Outcome(NO_IMAGE)
     try:
         with objects.of(job.settings.objects_place, job.task.owner).find(*place) as found:
-            report = found.judge(name=plain("/".join(place)), **_limits(job))
+            report = found.judge(plain("/".join(place)), job.settings.limits)
             if not report.ok:
                 return _refused(report)
             with found.open() as source:
@@ -106,7 +106,7 @@ class _Refused(Exception):  # noqa: N818 (a verdict)
 def _kept(job: Job, source: BinaryIO, name: str | None, going: Callable[[], bool]) -> Outcome:
     """Copy an image into the image store, judging the very bytes that are copied."""
     image_id = job.task.image_id
-    checker = StreamChecker(name=plain(str(job.task.input["import_from"])), **_limits(job))
+    checker = StreamChecker(name=plain(str(job.task.input["import_from"])), **job.settings.limits)
     digest = hashlib.sha256()
     with images.of(job.settings.images_place).write(image_id) as copy:
         while piece := source.read(CHUNK):
@@ -132,7 +132,7 @@ def _verdict(checker: StreamChecker, copy: IO[bytes], job: Job) -> Report:
     report = checker.finish()
     if any(finding.rule == _UNFOLLOWED for finding in report.findings):
         copy.flush()
-        return check(copy.name, name=checker.name, **_limits(job))
+        return check(copy.name, name=checker.name, **job.settings.limits)
     return report
 
 
@@ -166,15 +166,6 @@ def _is_there(store: objects.Objects, container: str, name: str, image: Stored) 
         while piece := file.read(CHUNK):
             digest.update(piece)
     return digest.hexdigest() == image.sha256
-
-
-def _limits(job: Job) -> dict[str, Any]:
-    settings = job.settings
-    return {
-        "target": settings.target,
-        "max_virtual_size": settings.max_virtual_size,
-        "max_physical_size": settings.max_physical_size,
-    }
 
 
 def _refused(report: Report) -> Outcome:
