@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.codes import MEANINGS, PRECEDENCE, TEXTS
 from vhdcheck.rules import RULES
+from vhdcheck.tasks.__main__ import serve_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -76,7 +77,21 @@ def picture() -> str:
         return run("--map", "web-1.vhd", folder=Path(folder))
 
 
+def settings() -> str:
+    """What the operator of the task service may decide."""
+    rows = (
+        (f"{action.option_strings[0]} {action.metavar}", action.default, action.help)
+        for action in serve_options()
+        if action.dest != "help"
+    )
+    return table(
+        ("option of `serve`", "default", "what it is"),
+        *((f"`{name}`", "" if usual in ("", None) else f"`{usual}`", text) for name, usual, text in rows),
+    )
+
+
 PARTS = {
+    "settings": settings,
     "rules": rules,
     "help": usage,
     "codes": codes,

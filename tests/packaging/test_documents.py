@@ -13,6 +13,7 @@ import vhdcheck
 from vhdcheck import targets
 from vhdcheck.cli import parser
 from vhdcheck.mend.__main__ import parser as mending
+from vhdcheck.tasks.__main__ import serve_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,8 @@ def test_paths_in_prose_exist(readme: str, root: Path) -> None:
 
 def test_options_in_prose_exist(readme: str) -> None:
     known = {option for each in (parser(), mending()) for action in each._actions for option in action.option_strings}
-    named = set(re.findall(r"`(?:vhdcheck )?(--[a-z-]+)", readme))
+    known |= {option for action in serve_options() for option in action.option_strings}
+    named = set(re.findall(r"`(?:vhdcheck |serve )?(--[a-z-]+)", readme))
     assert "--target" in named
     assert named <= known
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed (extra tasks)")
+
 from vhdcheck.tasks.states import FINAL, MOVES, Status, before
 from vhdcheck.tasks.store import SORT_KEYS, TaskStore, UnknownMarker
 from vhdcheck.tasks.task import GAVE_UP, Kind, Outcome, Query, Stored, Task, full, new
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MANY = 10**9
 LATER = 1 << 60

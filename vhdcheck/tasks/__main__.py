@@ -58,6 +58,13 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def serve_options() -> list[argparse.Action]:
+    """List the options of `serve`."""
+    (commands,) = (action for action in parser()._actions if isinstance(action.choices, dict))  # noqa: SLF001
+    options: list[argparse.Action] = commands.choices["serve"]._actions  # noqa: SLF001
+    return options
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop."""
     given = vars(parser().parse_args(arguments))
