@@ -66,9 +66,8 @@ def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert done.returncode == 0, done.stdout + done.stderr
 
     manage("db_sync")
-    manage("fernet_setup")
-    manage("receipt_setup")
-    manage("credential_setup")
+    for what in ("fernet_setup", "receipt_setup", "credential_setup"):
+        manage(what, "--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid()))
     manage("bootstrap", "--bootstrap-password", "secret", "--bootstrap-region-id", "here")
     with (folder / "log").open("wb") as log, (folder / "out").open("wb") as out:
         server = subprocess.Popen([sys.executable, "serve.py"], cwd=folder, env=environment, stdout=out, stderr=log)

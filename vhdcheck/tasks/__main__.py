@@ -51,18 +51,22 @@ def parser() -> argparse.ArgumentParser:
         description=f"Serve the API. Each option may be an environment variable instead: {PREFIX}PORT, ...",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
+    _add_options(serve)
+    return made
+
+
+def _add_options(serve: argparse.ArgumentParser) -> None:
     options = {field.name: (_type(field.default), field.default, HELP[field.name]) for field in fields(Settings)}
     for name, (kind, usual, text) in {**OWN, **options}.items():
         default = os.environ.get(PREFIX + name.upper(), usual)
         serve.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text, metavar=name.upper())
-    return made
 
 
 def serve_options() -> list[argparse.Action]:
-    """List the options of `serve`."""
-    (commands,) = (action for action in parser()._actions if isinstance(action.choices, dict))  # noqa: SLF001
-    options: list[argparse.Action] = commands.choices["serve"]._actions  # noqa: SLF001
-    return options
+    """List the options of `serve`, for the documents."""
+    alone = argparse.ArgumentParser(add_help=False)
+    _add_options(alone)
+    return alone._actions  # noqa: SLF001
 
 
 def main(arguments: list[str] | None = None) -> int:
