@@ -49,7 +49,6 @@ def parser() -> argparse.ArgumentParser:
         "serve",
         help="serve the API",
         description=f"Serve the API. Each option may be an environment variable instead: {PREFIX}PORT, ...",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     _add_options(serve)
     return made
@@ -59,7 +58,10 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
     options = {field.name: (_type(field.default), field.default, HELP[field.name]) for field in fields(Settings)}
     for name, (kind, usual, text) in {**OWN, **options}.items():
         default = os.environ.get(PREFIX + name.upper(), usual)
-        serve.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text, metavar=name.upper())
+        told = (
+            text if usual in ("", None) else f"{text} (default: {usual})"
+        )  # never the environment's: it may be secret
+        serve.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=told, metavar=name.upper())
 
 
 def serve_options() -> list[argparse.Action]:

@@ -48,12 +48,17 @@ class Caller:
 class Auth(Protocol):
     """Knows tokens."""
 
+    asks: bool
+    """Whether it asks somebody, which takes time."""
+
     def caller(self, token: str) -> Caller | None:
         """Say whose token it is; None if it is nobody's."""
 
 
 class StaticTokens:
     """Tokens that the operator gave; only their hashes are kept."""
+
+    asks = False
 
     def __init__(self, callers: dict[str, Caller]) -> None:
         """Take the callers by the SHA-256 of their token, in hexadecimal."""
@@ -121,6 +126,8 @@ def _caller(entry: dict[str, Any]) -> Caller:
 
 class Keystone:
     """Tokens that a Keystone has issued; this service asks it with credentials of its own."""
+
+    asks = True
 
     def __init__(self, options: dict[str, str]) -> None:
         """Prepare a session.

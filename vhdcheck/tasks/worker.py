@@ -37,6 +37,7 @@ class Dispatcher:
     def __init__(self, store: TaskStore, settings: Settings, metrics: Metrics) -> None:
         """Prepare; `start` begins."""
         self._store, self._settings, self._metrics = store, settings, metrics
+        self._shared = replace(settings, database="")  # workers elsewhere need no way into it
         self._lease = int(settings.lease_seconds * SECOND)
         self._running: dict[str, Task] = {}
         self._lock = threading.Lock()
@@ -126,14 +127,19 @@ class Dispatcher:
             LOG.info("taken up", extra={"task": task.id, "tenant": task.owner, "attempt": task.attempt})
             with self._lock:
                 self._running[task.id] = task
-            self._begin(task)
+            try:
+                self._begin(task)
+            except BaseException:  # its lease will lapse
+                with self._lock:
+                    self._running.pop(task.id, None)
+                raise
 
     def _begin(self, task: Task) -> None:
         image = None
         wanted = task.input.get("image_uuid")
         if task.type == Kind.EXPORT and isinstance(wanted, str) and wanted.isascii():
             image = self._store.image(task.owner, wanted.lower().replace("\0", ""))
-        future = self._do(Job(task, self._settings, image))
+        future = self._do(Job(task, self._shared, image))
         future.add_done_callback(lambda done: self._finish(task, done))
 
     def _finish(self, task: Task, done: Future[Outcome]) -> None:
