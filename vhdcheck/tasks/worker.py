@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -82,11 +83,10 @@ class Dispatcher:
         self._stopping.set()
         self._wake.set()
         self._threads[0].join()
-        waited = threading.Event()
         for _ in range(int(self._settings.grace_seconds * 20)):
             if not self._running:
                 break
-            waited.wait(0.05)
+            time.sleep(0.05)
         self._abandoned.set()
         with self._lock:
             left = list(self._running.values())
