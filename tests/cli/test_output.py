@@ -84,8 +84,9 @@ def test_jsonl_goes_on_behind_what_it_resumes(main: Main, good: Path, bad: Path,
 def test_an_interrupted_run_leaves_what_was_there(start: Start, good: Path, tmp_path: Path) -> None:
     (tmp_path / "report").write_text("an older report\n", encoding="ascii")
     os.mkfifo(tmp_path / "names")
+    heeds = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}  # whoever runs the tests
     with (
-        start("--files-from", "names", "--output", "report", cwd=tmp_path, stderr=-1) as process,
+        start("--files-from", "names", "--output", "report", cwd=tmp_path, stderr=-1, **heeds) as process,
         (tmp_path / "names").open("wb", buffering=0) as names,
     ):
         names.write(b"good.vhd\n")
