@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-EXTRAS = ("test", "test-ci", "test-remote", "lint")
+EXTRAS = ("test", "test-ci", "test-remote", "test-tasks", "lint")
 
 
 def required(table: dict[str, list[str]], extra: str) -> Iterator[Requirement]:
