@@ -1,7 +1,7 @@
 """The service over HTTP: an ASGI application.
 
 Starlette rather than FastAPI: the answers are dictionaries made for clients that are particular about them, so models
-would only copy them, at a third of the requests per second; and FastAPI's own 422 has no place in this API.
+would only copy them; and FastAPI's own 422 has no place in this API.
 """
 
 from __future__ import annotations
