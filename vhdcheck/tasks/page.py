@@ -97,7 +97,7 @@ class Page:
             if len(data) > _LONGEST_FORM:
                 raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too long")
         token = parse_qs(data.decode("ascii", "replace"), max_num_fields=8).get("token", [""])[0].strip()
-        if not token or await run_in_threadpool(self._auth.caller, token) is None:
+        if not token or await self._auth.caller(token) is None:
             return RedirectResponse("/?wrong", HTTPStatus.SEE_OTHER, self._headers)
         session = secrets.token_urlsafe(32)
         moment = time.monotonic()
@@ -126,7 +126,7 @@ class Page:
         if not token or until < time.monotonic():
             return None
         try:
-            return await run_in_threadpool(self._auth.caller, token)
+            return await self._auth.caller(token)
         except Unavailable:
             return None
 
