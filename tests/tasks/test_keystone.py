@@ -182,6 +182,13 @@ def test_away(serve: Callable[..., Service]) -> None:
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
     assert "identity service" in answer.json["error"]["message"]
     assert service.get("/healthz", token=None).status == 200
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert service.request("POST", "/session", body=b"token=any", headers=form, token=None).status == 503
+
+
+def test_no_such_file_of_certificates(serve: Callable[..., Service]) -> None:
+    service = start(serve, f"https://127.0.0.1:{free_port()}", OS_CACERT="/nowhere")
+    assert service.get("/v2/tasks", token="any").status == 503
 
 
 def test_hanging(serve: Callable[..., Service]) -> None:

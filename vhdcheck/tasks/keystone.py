@@ -101,7 +101,7 @@ class Keystone:
             known = _read(answer.json()["token"])
         except exceptions.NotFound:
             known = _Known(None, DISTRUSTED)
-        except (exceptions.ClientException, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (exceptions.ClientException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             # A 401 or 403 is about the service's own credentials; what is not JSON comes from something in between.
             LOG.error("Keystone does not say whose token it is", extra={"reason": str(error)})  # noqa: TRY400 (no trace)
             raise Unavailable from error
