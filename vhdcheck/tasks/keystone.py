@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio import to_thread
-from cachetools import TLRUCache
+from cachetools import TLRUCache  # type: ignore[import-untyped, unused-ignore]
 from keystoneauth1 import exceptions, loading, session
 
 from vhdcheck.errors import UsageError
@@ -22,7 +22,7 @@ from vhdcheck.tasks.auth import ROLES, Caller, Unavailable, hashed
 from vhdcheck.tasks.names import is_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
 
 LOG: Final = logging.getLogger("vhdcheck.tasks")
 TRUSTED: Final = 60.0
@@ -67,7 +67,9 @@ class Keystone:
         plugin = _plugin(base, environment)
         self._session = session.Session(auth=plugin, timeout=PATIENCE, verify=environment.get("OS_CACERT") or True)
         self._url = f"{base}/auth/tokens"
-        self._known: TLRUCache[str, _Known] = TLRUCache(_REMEMBERED, lambda _key, known, moment: moment + known.lasts)
+        self._known: MutableMapping[str, _Known] = TLRUCache(
+            _REMEMBERED, lambda _key, known, moment: moment + known.lasts
+        )
         self._lock = threading.Lock()
         self._limiter = anyio.CapacityLimiter(_AT_A_TIME)
 
