@@ -1,140 +1,274 @@
-"""Tokens of a real Keystone, which runs here on SQLite."""
+"""Tokens of a real Keystone; and of one that is away, that hangs, or that is something else."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
+import http.client
+import socket
+import threading
 import time
-import urllib.request
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from fixtures.writer import MIB, fixed
+
+pytest.importorskip("keystoneauth1", reason="keystoneauth1 is not installed: extra test-keystone")
+pytest.importorskip("keystone", reason="keystone is not installed: extra test-keystone")
+
+from tests.tasks.keystone import PASSWORD, Keystone, keystone
 from tests.tasks.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-pytest.importorskip("keystone", reason="keystone is not installed")
-pytest.importorskip("keystoneauth1", reason="keystoneauth1 is not installed")
+CREDENTIALS = {
+    "OS_USERNAME": "admin",
+    "OS_PASSWORD": PASSWORD,
+    "OS_PROJECT_NAME": "admin",
+    "OS_USER_DOMAIN_NAME": "Default",
+    "OS_PROJECT_DOMAIN_NAME": "Default",
+}
+EXPORT = {"type": "export", "input": {"image_uuid": "x", "receiving_swift_container": "x"}}
 
-CONFIGURATION = """
-[database]
-connection = sqlite:///{folder}/keystone.sqlite
-[token]
-provider = fernet
-[fernet_tokens]
-key_repository = {folder}/fernet
-[fernet_receipts]
-key_repository = {folder}/receipts
-[credential]
-key_repository = {folder}/credential
-"""
-SERVE = """
-import sys
-from wsgiref.simple_server import make_server
-from keystone.server.wsgi import initialize_public_application
-sys.argv = ["keystone"]
-server = make_server("127.0.0.1", 0, initialize_public_application())
-print(f"listening: {server.server_port}", flush=True)
-server.serve_forever()
-"""
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
-def keystone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a Keystone whose administrator's password is `secret`."""
-    folder = tmp_path_factory.mktemp("keystone")
-    (folder / "keystone.conf").write_text(CONFIGURATION.format(folder=folder))
-    environment = {**os.environ, "OS_KEYSTONE_CONFIG_DIR": str(folder)}
-    (folder / "serve.py").write_text(SERVE)
-    for name in ("fernet", "receipts", "credential"):
-        (folder / name).mkdir(mode=0o700)
-
-    def manage(*words: str) -> None:
-        command: list[str | Path] = [
-            Path(sys.executable).parent / "keystone-manage",
-            "--config-file",
-            str(folder / "keystone.conf"),
-            *words,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    manage("db_sync")
-    for what in ("fernet_setup", "receipt_setup", "credential_setup"):
-        manage(what, "--keystone-user", str(os.getuid()), "--keystone-group", str(os.getgid()))
-    manage("bootstrap", "--bootstrap-password", "secret", "--bootstrap-region-id", "here")
-    with (folder / "log").open("wb") as log, (folder / "out").open("wb") as out:
-        server = subprocess.Popen([sys.executable, "serve.py"], cwd=folder, env=environment, stdout=out, stderr=log)
-    try:
-        end = time.monotonic() + 60
-        while (match := re.search(r"listening: (\d+)", (folder / "out").read_text())) is None:
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{match[1]}/v3"
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def call(url: str, content: object, token: str = "", method: str = "POST") -> tuple[Any, str]:
-    headers = {"Content-Type": "application/json", **({"X-Auth-Token": token} if token else {})}
-    data = None if content is None else json.dumps(content).encode()
-    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 (our own)
-    with urllib.request.urlopen(request) as response:  # noqa: S310
-        text = response.read()
-        return json.loads(text) if text else None, response.headers.get("X-Subject-Token", "")
-
-
-def log_in(keystone: str, name: str, password: str, project: str | None) -> tuple[str, Any]:
-    domain = {"id": "default"}
-    user = {"name": name, "domain": domain, "password": password}
-    content: dict[str, Any] = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}}}
-    content["auth"]["scope"] = "unscoped" if project is None else {"project": {"name": project, "domain": domain}}
-    answer, token = call(f"{keystone}/auth/tokens", content)
-    return token, answer["token"]
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keystone]:
+    with keystone(tmp_path_factory.mktemp("keystone"), free_port()) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def guarded(keystone: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that asks this Keystone."""
-    credentials = {"OS_USERNAME": "admin", "OS_PASSWORD": "secret", "OS_PROJECT_NAME": "admin"}
-    ids = {"OS_USER_DOMAIN_NAME": "Default", "OS_PROJECT_DOMAIN_NAME": "Default"}
-    folder = tmp_path_factory.mktemp("guarded")
-    with Service(folder, ["--keystone", keystone], {**credentials, **ids}, static=False) as service:
-        yield service
+def service(identity: Keystone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One that trusts this Keystone."""
+    options = ["--keystone", identity.url.removesuffix("/v3")]
+    with Service(tmp_path_factory.mktemp("service"), options, CREDENTIALS, static=False) as running:
+        yield running
 
 
-def test_roles_and_projects_are_keystones(keystone: str, guarded: Service) -> None:
-    admin, told = log_in(keystone, "admin", "secret", "admin")
-    for name in ("reader", "nobody"):
-        user = {"name": name, "password": "pass", "domain_id": "default"}
-        made, _ = call(f"{keystone}/users", {"user": user}, admin)
-        if name == "reader":
-            roles, _ = call(f"{keystone}/roles?name=reader", None, admin, "GET")
-            grant = f"projects/{told['project']['id']}/users/{made['user']['id']}/roles/{roles['roles'][0]['id']}"
-            call(f"{keystone}/{grant}", None, admin, "PUT")
-    task = guarded.imported("exports/none", token=admin)
-    assert task["owner"] == told["project"]["id"]
-
-    reader, _ = log_in(keystone, "reader", "pass", "admin")
-    assert guarded.get(task["self"], token=reader).json == task
-    assert guarded.request("POST", "/v2/tasks", {"type": "import", "input": {}}, token=reader).status == 403
-    unscoped, _ = log_in(keystone, "nobody", "pass", None)
-    for token in (unscoped, "guess", "line\tbreak", "\xe9"):
-        assert guarded.get("/v2/tasks", token=token).status == 401
+def start(serve: Callable[..., Service], url: str, **environment: str) -> Service:
+    return serve("--keystone", url, static=False, **{**CREDENTIALS, **environment})
 
 
-def test_a_keystone_that_does_not_answer_is_503(guarded: Service, tmp_path: Path) -> None:
-    environment = {**guarded.environment}
-    with Service(tmp_path, ["--keystone", "http://127.0.0.1:1/v3"], environment, static=False) as service:
-        answer = service.get("/v2/tasks", token="any")
-        assert answer.status == 503
-        assert int(answer.headers["retry-after"]) > 0
-        assert service.get("/", token=None).status == 200
+def test_project_and_role(identity: Keystone, service: Service) -> None:
+    acme, other = identity.project("acme"), identity.project("other")
+    for name, project, role in (
+        ("boss", acme, "admin"),
+        ("hand", acme, "member"),
+        ("eye", acme, "reader"),
+        ("stranger", other, "admin"),
+    ):
+        identity.user(name, project, role)
+    boss = identity.token("boss", project_id=acme)
+    container = service.folder / "data" / "objects" / acme / "in"
+    container.mkdir(parents=True)
+    fixed(MIB).write(container / "a.vhd")
+    task = service.wait(service.create("import", {"import_from": "in/a.vhd"}, boss), boss)
+    assert (task["status"], task["owner"]) == ("success", acme)
+    for name in ("hand", "eye"):
+        token = identity.token(name, project_id=acme)
+        assert service.get(task["self"], token=token).json == task
+        assert service.request("POST", "/v2/tasks", EXPORT, token=token).status == 403
+    stranger = identity.token("stranger", project_id=other)
+    assert service.get(task["self"], token=stranger).status == 404
+    assert service.get("/v2/tasks", token=stranger).json["tasks"] == []
+    # No project, or no role that means anything here.
+    assert service.get("/v2/tasks", token=identity.token("boss")).status == 401
+    assert service.get("/v2/tasks", token=identity.token("admin", system_scope="all")).status == 401
+
+
+@pytest.mark.parametrize("token", ["nonsense", "gAAAAA" + "x" * 180, "x" * 9000, "a b", "\xe9", "..%2f", ""])
+def test_no_token_of_keystone(service: Service, token: str) -> None:
+    answer = service.get("/v2/tasks", token=token)
+    assert answer.status == 401, answer
+    assert answer.json["error"]["code"] == 401
+
+
+def test_revoked(identity: Keystone, service: Service) -> None:
+    project = identity.project("revoking")
+    identity.user("leaver", project, "reader")
+    token = identity.token("leaver", project_id=project)
+    identity.revoke(token)
+    assert service.get("/v2/tasks", token=token).status == 401
+
+
+def test_an_expired_token_is_not_remembered(identity: Keystone, service: Service) -> None:
+    """Answers are kept for a minute, but no longer than the token lasts; an application credential's ends with it."""
+    project = identity.project("expiring")
+    identity.user("brief", project, "reader")
+    own = identity.session("brief", project_id=project)
+    lifetime = 4
+    while True:
+        ends = (datetime.now(UTC) + timedelta(seconds=lifetime)).replace(microsecond=0)
+        token = short_lived(identity, own, ends)
+        first = service.get("/v2/tasks", token=token)
+        if datetime.now(UTC) < ends:  # else the machine is busy: the first answer has to come before the end
+            break
+        lifetime *= 2
+        assert lifetime < 100
+    assert first.status == 200
+    time.sleep(max((ends - datetime.now(UTC)).total_seconds(), 0) + 0.1)
+    assert service.get("/v2/tasks", token=token).status == 401
+
+
+def short_lived(identity: Keystone, own: Any, ends: datetime) -> str:
+    given = {"name": str(ends), "secret": PASSWORD, "expires_at": ends.strftime("%Y-%m-%dT%H:%M:%S")}
+    url = f"{identity.url}/users/{own.get_user_id()}/application_credentials"
+    made = own.post(url, json={"application_credential": given}).json()["application_credential"]
+    credential = {"id": made["id"], "secret": PASSWORD}
+    asking = {"methods": ["application_credential"], "application_credential": credential}
+    answer = own.post(f"{identity.url}/auth/tokens", json={"auth": {"identity": asking}}, authenticated=False)
+    return str(answer.headers["X-Subject-Token"])
+
+
+def test_an_answer_is_remembered_for_many_requests(identity: Keystone, serve: Callable[..., Service]) -> None:
+    project = identity.project("busy")
+    identity.user("busy", project, "reader")
+    token = identity.token("busy", project_id=project)
+    with Between(identity.url) as between:
+        service = start(serve, between.url)
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: service.get("/v2/tasks", token=token).status, range(100)))
+        assert answers == [200] * 100
+        validations = [path for path in between.seen if path.startswith("/v3/auth/tokens?")]
+        assert 1 <= len(validations) <= 8  # those that came before the first answer
+
+
+def test_an_application_credential_for_the_service(identity: Keystone, serve: Callable[..., Service]) -> None:
+    user = identity.admin.get_user_id()
+    given = {"application_credential": {"name": "tasks", "secret": PASSWORD}}
+    made = identity.ask("POST", f"/users/{user}/application_credentials", given)["application_credential"]
+    service = serve(
+        "--keystone",
+        identity.url,
+        static=False,
+        OS_AUTH_TYPE="v3applicationcredential",
+        OS_APPLICATION_CREDENTIAL_ID=made["id"],
+        OS_APPLICATION_CREDENTIAL_SECRET=PASSWORD,
+    )
+    assert (
+        service.get("/v2/tasks", token=identity.token("admin", project_id=identity.id_of("projects", "admin"))).status
+        == 200
+    )
+
+
+def test_wrong_credentials_of_the_service(identity: Keystone, serve: Callable[..., Service]) -> None:
+    """That is no fault of whoever asks, so it is no 401."""
+    service = start(serve, identity.url, OS_PASSWORD="wrong")
+    answer = service.get("/v2/tasks", token="any")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert "requires authentication" in service.log
+    assert "wrong" not in service.log
+
+
+def test_credentials_that_are_missing(identity: Keystone, serve: Callable[..., Service]) -> None:
+    with pytest.raises(AssertionError, match="Keystone has to know this service: set OS_USERNAME"):
+        serve("--keystone", identity.url, static=False, **dict.fromkeys(CREDENTIALS, ""))
+    with pytest.raises(AssertionError, match="user_domain_name"):
+        start(serve, identity.url, OS_USER_DOMAIN_NAME="")
+
+
+def test_away(serve: Callable[..., Service]) -> None:
+    service = start(serve, f"http://127.0.0.1:{free_port()}")
+    answer = service.get("/v2/tasks", token="any")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert "identity service" in answer.json["error"]["message"]
+    assert service.get("/healthz", token=None).status == 200
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert service.request("POST", "/session", body=b"token=any", headers=form, token=None).status == 503
+
+
+def test_no_such_file_of_certificates(serve: Callable[..., Service]) -> None:
+    service = start(serve, f"https://127.0.0.1:{free_port()}", OS_CACERT="/nowhere")
+    assert service.get("/v2/tasks", token="any").status == 503
+
+
+def test_hanging(serve: Callable[..., Service]) -> None:
+    """Requests that wait for Keystone get an answer in time, and hold nobody else up."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        service = start(serve, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with ThreadPoolExecutor(40) as pool:
+            waiting = [pool.submit(service.get, "/v2/tasks", token=f"t{index}") for index in range(40)]
+            time.sleep(0.5)
+            assert service.get("/healthz", token=None).status == 200
+            assert service.get("/v2/schemas/task", token=None).status == 200
+            assert not any(future.done() for future in waiting)
+            assert [future.result().status for future in waiting] == [503] * 40
+
+
+SOMETHING_ELSE = [
+    (200, b"<html>Sign in to the hotel's network</html>"),
+    (200, b"[]"),
+    (200, b'{"token": {}}'),
+    (200, b'{"token": {"expires_at": 5}}'),
+    (200, b'{"token": {"expires_at": "2999-01-01T00:00:00"}}'),
+    (200, b'{"token": {"expires_at": "2999-01-01T00:00:00Z", "roles": [7], "project": 9}}'),
+    (403, b"{}"),
+    (429, b"{}"),
+    (500, b"{}"),
+    (503, b""),
+]
+
+
+def test_something_else(identity: Keystone, serve: Callable[..., Service]) -> None:
+    """What is said by something in between is no word on a token."""
+    with Between(identity.url) as between:
+        service = start(serve, between.url)
+        for index, between.answer in enumerate(SOMETHING_ELSE):
+            assert service.get("/v2/tasks", token=f"any-{index}").status == 503, between.answer
+        between.answer = None
+        assert service.get("/v2/tasks", token="any-0").status == 401  # Keystone's own word, now
+
+
+class Between:
+    """A proxy before Keystone: it notes what is asked, and may answer validations itself."""
+
+    def __init__(self, url: str) -> None:
+        self.seen: list[str] = []
+        self.answer: tuple[int, bytes] | None = None
+        between = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_any(self) -> None:
+                between.seen.append(self.path)
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers: dict[str, str] = {}
+                if between.answer is not None and self.command == "GET":
+                    status, content = between.answer
+                else:
+                    connection = http.client.HTTPConnection(url.split("/")[2])
+                    connection.request(self.command, self.path, body, dict(self.headers.items()))
+                    response = connection.getresponse()
+                    status, headers, content = response.status, dict(response.getheaders()), response.read()
+                    connection.close()
+                self.send_response(status)
+                for name in ("X-Subject-Token", "Content-Type"):
+                    if name in headers:
+                        self.send_header(name, headers[name])
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_POST = handle_any  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -46,7 +46,7 @@ def page(service: Service, path: str = "/", cookie: str = "") -> Answer:
 def tasks(service: Service) -> dict[str, str]:
     """Tasks of each kind, one with a name that wants to be markup."""
     (service.objects / "exports").mkdir()
-    good = service.imported(service.put("exports/good", fixed(MIB).tobytes()))
+    good = service.imported(service.put("exports/good", fixed(MIB).tobytes()), name="<q>A</q>")
     image = good["result"]["image_id"]
     return {
         "good": good["id"],
@@ -56,6 +56,13 @@ def tasks(service: Service) -> dict[str, str]:
             service.put("exports/<i>x</i>", fixed(MIB, hidden=1).tobytes()[:-512] + b"x" * 512)
         )["id"],
         "export": service.exported(image)["id"],
+        "unwritable": service.imported(
+            "exports/\ud800\u202e\x1b[2J", name="half\udfff a pair\u2028" + "<u>long</u>" * 20
+        )["id"],
+        "shapes": service.wait(service.create("import", {"import_from": [1, {"<s>": None}], "image_properties": 7}))[
+            "id"
+        ],
+        "nothing": service.wait(service.create("export", {}))["id"],
     }
 
 
@@ -104,6 +111,11 @@ def test_the_page_says_what_happened(service: Service, tasks: dict[str, str], co
     assert "expires in 47 h 5" in text
     assert "396: The image cannot be imported. The file is not a valid VHD." in text
     assert "1 finding" in text
+    image = service.get(f"/v2/tasks/{tasks['good']}").json["result"]["image_id"]
+    assert f"image <code>{image}</code>" in text
+    assert f"object <code>exports/{image}.vhd</code>" in text
+    assert '<span class="soft">fix</span>' in text
+    assert "&lt;q&gt;A&lt;/q&gt;" in text
     failures = page(service, "/?status=failure", cookie).text
     assert tasks["nasty"] in failures
     assert tasks["good"] not in failures
@@ -115,8 +127,9 @@ def test_the_page_says_what_happened(service: Service, tasks: dict[str, str], co
 def test_nothing_from_a_request_becomes_markup(service: Service, tasks: dict[str, str], cookie: str) -> None:
     shown = page(service, cookie=cookie)
     assert "&lt;script&gt;document.title" in shown.text
-    for markup in ("<script", "<img", "<b>", "<i>"):
+    for markup in ("<script", "<img", "<b>", "<i>", "<q>", "<s>", "<u>", "\u202e", "\x1b"):
         assert markup not in shown.text
+    assert "exports/\\ud800\\u202e\\x1b[2J" in shown.text
     policy = shown.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "frame-ancestors 'none'" in policy

@@ -144,9 +144,9 @@ def _auth(own: dict[str, Any], settings: Settings) -> Auth:
     from vhdcheck.tasks import auth  # noqa: PLC0415
 
     if own["keystone"]:
-        names = ("username", "password", "project_name", "user_domain_name", "project_domain_name")
-        given = {name: os.environ.get(f"OS_{name.upper()}", "Default") for name in names}
-        return auth.Keystone({"auth_url": own["keystone"], **given})
+        from vhdcheck.tasks.keystone import Keystone  # noqa: PLC0415 (an extra)
+
+        return Keystone(own["keystone"], os.environ)
     if own["tokens"]:
         tokens = auth.StaticTokens.read(Path(own["tokens"]))
     else:

@@ -128,7 +128,7 @@ class Service:
 
     async def _caller(self, request: Request) -> Caller:
         token = request.headers.get("x-auth-token", "")
-        caller = await run_in_threadpool(self._auth.caller, token) if self._auth.asks else self._auth.caller(token)
+        caller = await self._auth.caller(token) if token else None
         if caller is None:
             raise Fault(HTTPStatus.UNAUTHORIZED, "This needs a valid token in X-Auth-Token")
         return caller

@@ -1,4 +1,4 @@
-"""Who asks: a token stands for a tenant and a role. Tokens of a file by default; Keystone's when configured.
+"""Who asks: a token stands for a tenant and a role. Here are tokens of a file; Keystone's are in `keystone`.
 
 Roles, as the Images API had them: `observer` and `creator` read, `admin` also makes tasks.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
-import time
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -22,10 +20,6 @@ if TYPE_CHECKING:
 ROLES: Final = ("observer", "creator", "admin")
 FIRST_TENANT: Final = "default"
 _GENERATED: Final = "first-token.sha256"
-_KEYSTONE_ROLES: Final = {"admin": "admin", "manager": "admin", "member": "creator", "reader": "observer"}
-_REMEMBERED: Final = 60.0
-"""Seconds that Keystone's word on a token is taken for true: a revoked token works that long."""
-_MOST: Final = 10_000
 
 
 class Unavailable(Exception):  # noqa: N818 (an answer to the client)
@@ -48,17 +42,16 @@ class Caller:
 class Auth(Protocol):
     """Knows tokens."""
 
-    asks: bool
-    """Whether it asks somebody, which takes time."""
+    async def caller(self, token: str) -> Caller | None:
+        """Say whose token it is; None if it is nobody's.
 
-    def caller(self, token: str) -> Caller | None:
-        """Say whose token it is; None if it is nobody's."""
+        Raises:
+            Unavailable: nobody can say at the moment.
+        """
 
 
 class StaticTokens:
     """Tokens that the operator gave; only their hashes are kept."""
-
-    asks = False
 
     def __init__(self, callers: dict[str, Caller]) -> None:
         """Take the callers by the SHA-256 of their token, in hexadecimal."""
@@ -69,7 +62,7 @@ class StaticTokens:
         """All tenants."""
         return {caller.tenant for caller in self._callers.values()}
 
-    def caller(self, token: str) -> Caller | None:
+    async def caller(self, token: str) -> Caller | None:
         """Look a token up. By its hash: how long that takes tells nothing of any token."""
         return self._callers.get(hashed(token))
 
@@ -122,61 +115,3 @@ def _caller(entry: dict[str, Any]) -> Caller:
     if role not in ROLES:
         raise ValueError(f"role {role!r}: one of {', '.join(ROLES)}")
     return Caller(tenant, role)
-
-
-class Keystone:
-    """Tokens that a Keystone has issued; this service asks it with credentials of its own."""
-
-    asks = True
-
-    def __init__(self, options: dict[str, str]) -> None:
-        """Prepare a session.
-
-        Args:
-            options: of keystoneauth1's plugin `password`: auth_url, username, password, project_name, ...
-        """
-        from keystoneauth1 import loading, session  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
-
-        plugin: Any = loading.get_plugin_loader("password").load_from_options(**options)
-        self._session = session.Session(auth=plugin, timeout=10)
-        self._url = options["auth_url"].rstrip("/").removesuffix("/v3") + "/v3/auth/tokens"
-        self._known: dict[str, tuple[float, Caller | None]] = {}
-        self._lock = threading.Lock()
-
-    def caller(self, token: str) -> Caller | None:
-        """Ask Keystone, once a minute for each token.
-
-        Raises:
-            Unavailable: it does not answer.
-        """
-        key, moment = hashed(token), time.monotonic()
-        with self._lock:
-            until, caller = self._known.get(key, (0.0, None))
-        if moment < until:
-            return caller
-        caller = self._ask(token)
-        with self._lock:
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[key] = moment + _REMEMBERED, caller
-        return caller
-
-    def _ask(self, token: str) -> Caller | None:
-        from keystoneauth1 import exceptions  # noqa: PLC0415
-
-        if not token.isascii() or not token.isprintable():
-            return None
-        try:
-            answer = self._session.get(self._url, headers={"X-Subject-Token": token}, params={"nocatalog": "1"})
-        except exceptions.NotFound:
-            return None
-        except exceptions.ClientException as error:
-            raise Unavailable from error
-        return _scoped(answer.json()["token"])
-
-
-def _scoped(token: dict[str, Any]) -> Caller | None:
-    """Take project and strongest role from Keystone's answer; a token without a project is nobody's here."""
-    project = token.get("project", {}).get("id", "")
-    ours = [_KEYSTONE_ROLES[role["name"]] for role in token.get("roles", ()) if role["name"] in _KEYSTONE_ROLES]
-    return Caller(project, max(ours, key=ROLES.index)) if ours and is_tenant(project) else None

@@ -21,10 +21,9 @@ import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from vhdcheck.tasks.auth import Unavailable
 from vhdcheck.tasks.states import Status
 from vhdcheck.tasks.store import UnknownMarker
-from vhdcheck.tasks.task import Query, Task, now, stamp
+from vhdcheck.tasks.task import Kind, Query, Task, now, plain, stamp
 from vhdcheck.tasks.wire import UUID, Fault
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ COOKIE: Final = "vhdcheck-session"
 ROWS: Final = 50
 LASTS: Final = 8 * 3600
 """Seconds that a browser stays signed in."""
+MARKS: Final = {Status.PENDING: "…", Status.PROCESSING: "►", Status.SUCCESS: "✓", Status.FAILURE: "✗"}
+"""What tells them apart where colours do not."""
 _SESSIONS: Final = 1000
 _LONGEST_FORM: Final = 16 << 10
 
@@ -85,6 +86,7 @@ class Page:
             following=following,
             chosen=filters.get("status", ""),
             statuses=[each.value for each in Status],
+            marks=MARKS,
             moment=stamp(moment),
         )
 
@@ -97,7 +99,7 @@ class Page:
             if len(data) > _LONGEST_FORM:
                 raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too long")
         token = parse_qs(data.decode("ascii", "replace"), max_num_fields=8).get("token", [""])[0].strip()
-        if not token or await run_in_threadpool(self._auth.caller, token) is None:
+        if not token or await self._auth.caller(token) is None:
             return RedirectResponse("/?wrong", HTTPStatus.SEE_OTHER, self._headers)
         session = secrets.token_urlsafe(32)
         moment = time.monotonic()
@@ -125,10 +127,7 @@ class Page:
             until, token = self._sessions.get(request.cookies.get(COOKIE, ""), (0.0, ""))
         if not token or until < time.monotonic():
             return None
-        try:
-            return await run_in_threadpool(self._auth.caller, token)
-        except Unavailable:
-            return None
+        return await self._auth.caller(token)
 
     def _page(self, status: HTTPStatus, **values: Any) -> Response:  # noqa: ANN401 (what the template shows)
         return HTMLResponse(self._template.render(**values), status, {**self._headers, "Vary": "Accept, Cookie"})
@@ -146,21 +145,34 @@ def _from_here(request: Request) -> None:
 
 
 def _row(task: Task, moment: int) -> dict[str, Any]:
-    source = task.input.get("import_from") or task.input.get("image_uuid") or ""
+    """Take what is shown of a task; the template escapes it for HTML, `plain` what HTML cannot hold or would obey."""
+    given = task.input
+    properties = given.get("image_properties")
+    container = given.get("receiving_swift_container")
     return {
         "id": task.id,
         "type": task.type.value,
         "status": task.status.value,
-        "what": str(source)[:200],
-        "message": task.message if task.status == Status.FAILURE else "",
-        "result": " ".join((task.result or {}).values()),
-        "findings": [
-            {key: str(finding.get(key) or "") for key in ("rule", "severity", "slug", "message", "expected", "found")}
-            for finding in task.findings or ()
-        ],
+        "name": _text(properties.get("name")) if isinstance(properties, dict) else "",
+        "source": _text(given.get("import_from")) or _text(given.get("image_uuid")),
+        "to": _text(container) if task.type == Kind.EXPORT else "",
+        "message": plain(task.message, 2000) if task.status == Status.FAILURE else "",
+        "result": task.result or {},
+        "findings": [_finding(finding) for finding in task.findings or ()],
         "created": stamp(task.created_at),
         "left": "" if task.expires_at is None else _left(task.expires_at - moment),
     }
+
+
+def _finding(finding: dict[str, Any]) -> dict[str, str]:
+    shown = {
+        key: _text(finding.get(key)) for key in ("rule", "slug", "severity", "message", "expected", "found", "fix")
+    }
+    return {**shown, "field": _text((finding.get("location") or {}).get("field"))}
+
+
+def _text(value: object) -> str:
+    return "" if value is None else plain(str(value), 1000)
 
 
 def _left(microseconds: int) -> str:

@@ -142,7 +142,7 @@ def full(task: Task) -> dict[str, Any]:
     return shown
 
 
-def plain(text: str) -> str:
+def plain(text: str, longest: int = 256) -> str:
     """Make a name from a request fit for a message of one line."""
-    cut = text if len(text) <= 256 else text[:256] + "..."  # noqa: PLR2004 (a name, not a novel)
+    cut = text if len(text) <= longest else text[:longest] + "..."
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
