@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import rules, targets
+from vhdcheck.asking import Wanted
 from vhdcheck.codes import PRECEDENCE
 from vhdcheck.errors import UsageError
 from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.model import Image
-from vhdcheck.plan import Wanted, steps
+from vhdcheck.plan import steps
 from vhdcheck.sources import opened
 from vhdcheck.urls import is_url
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from vhdcheck.asking import Answers
     from vhdcheck.bitmaps import Bitmaps
-    from vhdcheck.plan import Answers, Known
+    from vhdcheck.plan import Known
     from vhdcheck.remote import AsyncUrlSource, UrlSource
     from vhdcheck.sources import Readable, Source
     from vhdcheck.targets import Target

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from vhdcheck.asking import Reader, Wanted
 from vhdcheck.bitmaps import Tally
 from vhdcheck.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.model import (
@@ -38,12 +39,11 @@ from vhdcheck.model import (
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
+    from vhdcheck.asking import Answers
     from vhdcheck.bat import Entries
     from vhdcheck.bitmaps import Bitmaps
-
-    Answers = Sequence[bytes | None]
 
 END: Final = 4096
 """Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
@@ -66,81 +66,11 @@ KILLED: Final = b"\xc7" * FOOTER_SIZE
 """What tapdisk writes over the footer of an image while it is open for writing (blktap, `vhd_kill_footer`)."""
 
 
-class Wanted(NamedTuple):
-    """Spans whose bytes the plan needs next."""
-
-    spans: tuple[Span, ...]
-
-
 class Known(NamedTuple):
     """A part of the image that is complete: `file`, `footer`, `copies`, `header`, `locators`, `table`, ..."""
 
     part: str
     value: Any
-
-
-class _Reader:
-    """Asks for spans, keeps both ends of the file, and answers from them what they hold."""
-
-    def __init__(self, image: Image) -> None:
-        self.size = image.size
-        self.unseen = image.unseen
-        self.windows: list[tuple[int, bytes]] = []
-
-    def ask(self, *spans: Span) -> Generator[Wanted, Answers, list[bytes]]:
-        """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen."""
-        size = self.size
-        clamped = [(min(span.offset, size), min(span.offset + span.length, size)) for span in spans]
-        held = [self._cut(self.windows, start, end) for start, end in clamped]
-        if None not in held:
-            return [data or b"" for data in held]
-        missing = sorted(part for part in map(self._missing, clamped) if part[0] < part[1])
-        merged: list[tuple[int, int]] = []
-        for start, end in missing:
-            if merged and start <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((start, end))
-        pieces = list(self.windows)
-        if merged:
-            answer = yield Wanted(tuple(Span(start, end - start) for start, end in merged))
-            pieces += [(start, data) for (start, _), data in zip(merged, answer, strict=True) if data is not None]
-        found = [self._cut(pieces, start, end) for start, end in clamped]
-        self.unseen += (span.field for span, data in zip(spans, found, strict=True) if data is None)
-        return [data or b"" for data in found]
-
-    def _missing(self, span: tuple[int, int]) -> tuple[int, int]:
-        """What is left of a span when its beginning, or all of it, is in a window."""
-        start, end = span
-        for offset, data in self.windows:
-            if offset <= start < offset + len(data):
-                start = min(offset + len(data), end)
-        return start, end
-
-    @staticmethod
-    def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes | None:
-        """Put a span together from the pieces; None if they do not hold all of it."""
-        if start >= end:
-            return b""
-        for offset, data in pieces:
-            if offset <= start and end <= offset + len(data):
-                return data[start - offset : end - offset]
-        found = b""
-        while start < end:
-            for offset, data in pieces:
-                if offset <= start < offset + len(data):
-                    break
-            else:
-                return None
-            part = data[start - offset : end - offset]
-            found += part
-            start += len(part)
-        return found
-
-    def held(self, offset: int, length: int) -> int:
-        """Count the bytes from `offset` on, up to `length`, that are in the first window."""
-        start, data = self.windows[0]
-        return max(0, min(length, start + len(data) - offset)) if start <= offset else 0
 
 
 def steps(
@@ -162,7 +92,7 @@ def steps(
     """
     image.bitmaps = bitmaps
     size = image.size
-    reader = _Reader(image)
+    reader = Reader(image)
     head, tail = yield from reader.ask(Span(0, head_length, "head"), Span(max(0, size - END), END, "tail"))
     reader.windows = [(0, head), (size - len(tail), tail)]
     yield Known("size", size)
@@ -178,7 +108,7 @@ def steps(
     yield Known("image", image)
 
 
-def _find_footers(reader: _Reader, image: Image, head: bytes, tail: bytes) -> Generator[Wanted | Known, Answers, None]:
+def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Generator[Wanted | Known, Answers, None]:
     """Find the footer at the end, else one before trailing bytes, and the copy at the start."""
     size = image.size
     image.tail = _footer_at_end(tail, size)
@@ -236,7 +166,7 @@ def _search(region: bytes, offset: int) -> Footer | None:
 
 
 def _sparse_parts(
-    reader: _Reader, image: Image, footer: Footer, *, deep: bool, allocation: bool
+    reader: Reader, image: Image, footer: Footer, *, deep: bool, allocation: bool
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read the dynamic header and what it points at."""
     if footer.data_offset + HEADER_SIZE > image.size:
@@ -254,7 +184,7 @@ def _sparse_parts(
 
 
 def _pointed_at(
-    reader: _Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool, allocation: bool
+    reader: Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool, allocation: bool
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read table, batmap and parent locators in one round."""
     yield Known("header", header)
@@ -310,7 +240,7 @@ def _readable_entries(image: Image, header: DynamicHeader) -> int:
     return header.max_table_entries
 
 
-def _read_batmap(reader: _Reader, image: Image, raw: bytes, offset: int) -> Generator[Wanted | Known, Answers, None]:
+def _read_batmap(reader: Reader, image: Image, raw: bytes, offset: int) -> Generator[Wanted | Known, Answers, None]:
     """Take the batmap's header, and its map from where that says it is."""
     batmap = Batmap.parse(raw[:BATMAP_HEADER_SIZE], offset)
     if batmap.cookie == BATMAP_COOKIE and batmap.map_offset and batmap.length <= MAX_BATMAP:
@@ -322,7 +252,7 @@ def _read_batmap(reader: _Reader, image: Image, raw: bytes, offset: int) -> Gene
 
 
 def _judge_table(
-    reader: _Reader,
+    reader: Reader,
     image: Image,
     header: DynamicHeader,
     pieces: list[bytes],
@@ -359,7 +289,7 @@ def _judge_table(
         image.unexamined.append("the sector bitmaps: the block allocation table is damaged")
 
 
-def _read_slack(reader: _Reader, image: Image, metadata: list[Span]) -> Generator[Wanted | Known, Answers, None]:
+def _read_slack(reader: Reader, image: Image, metadata: list[Span]) -> Generator[Wanted | Known, Answers, None]:
     """Read what lies between the last block or the metadata and the footer, up to 64 KiB of it."""
     assert image.table is not None  # noqa: S101 (just set)
     start = max([image.table.data_end, *(span.end for span in metadata)])

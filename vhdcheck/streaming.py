@@ -23,14 +23,14 @@ from vhdcheck.model import (
     Image,
     Span,
 )
-from vhdcheck.plan import BITMAP, Known, Wanted, is_footer, steps
+from vhdcheck.plan import BITMAP, Known, is_footer, steps
 from vhdcheck.streams import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Generator
 
-    from vhdcheck.plan import Answers
+    from vhdcheck.asking import Answers, Wanted
     from vhdcheck.targets import Target
 
 UNBOUNDED: Final = 1 << 62

@@ -12,7 +12,8 @@ from fixtures import writer
 from fixtures.structures import Footer, Header
 from fixtures.writer import DYNAMIC, GIB, KIB, MIB, QEMU, TAP, differencing, dynamic, fixed
 from vhdcheck import Image, Span
-from vhdcheck.plan import END, MAX_ENTRIES, SEARCH, Known, Wanted, _Reader, steps
+from vhdcheck.asking import Reader, Wanted
+from vhdcheck.plan import END, MAX_ENTRIES, SEARCH, Known, steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,5 +224,5 @@ def test_a_table_in_file_order_costs_what_it_says() -> None:
 def test_spans_that_touch_are_read_as_one() -> None:
     """Also where a later one ends before an earlier one, and where others lie elsewhere."""
     spans = [Span(*each, "x") for each in ((0, 10), (100, 50), (110, 5), (150, 10), (300, 1))]
-    wanted = next(_Reader(Image(1000)).ask(*spans))
+    wanted = next(Reader(Image(1000)).ask(*spans))
     assert [(span.offset, span.length) for span in wanted.spans] == [(0, 10), (100, 60), (300, 1)]

@@ -1,0 +1,85 @@
+"""How a plan asks for bytes: spans are clamped to the file and merged, and nothing is asked for twice. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdcheck.model import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from vhdcheck.model import Image
+
+    Answers = Sequence[bytes | None]
+
+
+class Wanted(NamedTuple):
+    """Spans whose bytes the plan needs next."""
+
+    spans: tuple[Span, ...]
+
+
+class Reader:
+    """Asks for spans, keeps both ends of the file, and answers from them what they hold."""
+
+    def __init__(self, image: Image) -> None:
+        """Take a new image, whose `unseen` is written to."""
+        self.size = image.size
+        self.unseen = image.unseen
+        self.windows: list[tuple[int, bytes]] = []
+
+    def ask(self, *spans: Span) -> Generator[Wanted, Answers, list[bytes]]:
+        """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen."""
+        size = self.size
+        clamped = [(min(span.offset, size), min(span.offset + span.length, size)) for span in spans]
+        held = [self._cut(self.windows, start, end) for start, end in clamped]
+        if None not in held:
+            return [data or b"" for data in held]
+        missing = sorted(part for part in map(self._missing, clamped) if part[0] < part[1])
+        merged: list[tuple[int, int]] = []
+        for start, end in missing:
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        pieces = list(self.windows)
+        if merged:
+            answer = yield Wanted(tuple(Span(start, end - start) for start, end in merged))
+            pieces += [(start, data) for (start, _), data in zip(merged, answer, strict=True) if data is not None]
+        found = [self._cut(pieces, start, end) for start, end in clamped]
+        self.unseen += (span.field for span, data in zip(spans, found, strict=True) if data is None)
+        return [data or b"" for data in found]
+
+    def _missing(self, span: tuple[int, int]) -> tuple[int, int]:
+        """What is left of a span when its beginning, or all of it, is in a window."""
+        start, end = span
+        for offset, data in self.windows:
+            if offset <= start < offset + len(data):
+                start = min(offset + len(data), end)
+        return start, end
+
+    @staticmethod
+    def _cut(pieces: list[tuple[int, bytes]], start: int, end: int) -> bytes | None:
+        """Put a span together from the pieces; None if they do not hold all of it."""
+        if start >= end:
+            return b""
+        for offset, data in pieces:
+            if offset <= start and end <= offset + len(data):
+                return data[start - offset : end - offset]
+        found = b""
+        while start < end:
+            for offset, data in pieces:
+                if offset <= start < offset + len(data):
+                    break
+            else:
+                return None
+            part = data[start - offset : end - offset]
+            found += part
+            start += len(part)
+        return found
+
+    def held(self, offset: int, length: int) -> int:
+        """Count the bytes from `offset` on, up to `length`, that are in the first window."""
+        start, data = self.windows[0]
+        return max(0, min(length, start + len(data) - offset)) if start <= offset else 0
