@@ -101,7 +101,10 @@ def _named(path: Path) -> dict[str, Any]:
 
 def _nearest() -> dict[str, Any]:
     """Read the nearest pyproject.toml, from the working directory upwards, that has the table."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        return {}
     for folder in (here, *here.parents):
         path = folder / "pyproject.toml"
         content = _content(path)
@@ -111,14 +114,15 @@ def _nearest() -> dict[str, Any]:
 
 
 def _content(path: Path) -> bytes | None:
-    """Read a regular file: never a pipe, which could make the command wait. Others are none."""
+    """Read a regular file: never a pipe, which could make the command wait. Others are none, as those out of reach."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
+    except OSError:
+        return None
+    try:
         with path.open("rb") as file:
             return file.read(MAX_FILE)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error}") from error
 

@@ -269,6 +269,16 @@ def _header_at(image: Image, offset: int) -> Image:
     return image
 
 
+MEASURE: Final = """\
+import os, sys
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, usage = os.wait4(child, 0)
+with open(sys.argv[1], "w") as file:
+    print(status, usage.ru_maxrss, file=file)
+"""
+"""Starts the check: a process inherits its parent's greatest size, and that of the tests is large."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a check by the command came to."""
@@ -291,15 +301,21 @@ def measured(pattern: Pattern, path: Path, target: str = "rackspace", *, streame
     words = [sys.executable, "-m", "vhdcheck", "--target", target, "--format", "jsonl", *pattern.options]
     words.append("-" if streamed else str(path))
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors, path.open("rb") as image:
+    with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as cost, path.open("rb") as image:
         started = time.perf_counter()
-        child_id = subprocess.Popen(words, stdin=image, stdout=output, stderr=errors, env=env, preexec_fn=limited)  # noqa: PLW1509 (sets limits only)
-        _, status, usage = os.wait4(child_id.pid, 0)
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", MEASURE, cost.name, *words],
+            stdin=image,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=env,
+            check=True,
+            preexec_fn=limited,
+        )
         seconds = time.perf_counter() - started
-        child_id.returncode = os.waitstatus_to_exitcode(status)
+        status, memory = map(int, cost.read().split())
         output.seek(0)
-        errors.seek(0)
-        return Cost(child_id.returncode, output.read(), errors.read(), usage.ru_maxrss << 10, seconds)
+        return Cost(os.waitstatus_to_exitcode(status), output.read(), done.stderr, memory << 10, seconds)
 
 
 def main() -> None:
