@@ -136,6 +136,25 @@ def test_nothing_from_a_request_becomes_markup(service: Service, tasks: dict[str
     assert shown.headers["cache-control"] == "no-store"
 
 
+def test_the_report_on_an_image(service: Service, tasks: dict[str, str], cookie: str) -> None:
+    listed = page(service, cookie=cookie).text
+    for name, verdict in (("good", "accepted"), ("refused", "396: The image cannot be imported.")):
+        path = f"/tasks/{tasks[name]}/report"
+        assert f'href="{path}"' in listed
+        shown = page(service, path, cookie)
+        assert (shown.status, shown.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert verdict in shown.text
+        assert "<svg" in shown.text
+        assert "<i>x</i>" not in shown.text
+        assert "frame-ancestors 'none'" in shown.headers["content-security-policy"]
+        other = sign_in(service, "other").headers["set-cookie"].partition(";")[0]
+        assert page(service, path, other).status == 404
+        assert page(service, path).status == 303
+        assert service.get(path).status == 303, "a token of the API opens no page"
+    for name in (tasks["nothing"], tasks["export"], "x", "00000000-0000-0000-0000-000000000000", "%00"):
+        assert page(service, f"/tasks/{name}/report", cookie).status == 404
+
+
 def test_long_lists_have_pages(service: Service) -> None:
     cookie = sign_in(service, "other").headers["set-cookie"].partition(";")[0]
     made = [service.create("import", {"import_from": "exports/none"}, "other") for _ in range(52)]

@@ -76,11 +76,18 @@ def test_a_final_state_is_final(store: TaskStore) -> None:
 def test_a_task_expires_on_the_moment_and_its_image_stays(store: TaskStore) -> None:
     task = made(store)
     (taken,) = store.claim(10, 20, 1, 3)
-    store.finish(taken, Outcome(result={}, image=image_of(taken)), 11, 100)
+    store.finish(taken, Outcome(result={}, image=image_of(taken), page=b"page"), 11, 100)
     assert store.get("one", task.id, 99) is not None
     assert store.get("one", task.id, 100) is None
     assert store.page("one", Query(9), 100) == []
+    assert [store.report(*who) for who in (("one", task.id, 99), ("one", task.id, 100), ("two", task.id, 99))] == [
+        b"page",
+        None,
+        None,
+    ]
     assert [store.forget(99), store.forget(100)] == [0, 1]
+    with store._engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM pages WHERE page = page").scalar() == 0
     assert store.images("one", 10, None) == [image_of(taken)]
 
 

@@ -66,6 +66,7 @@ class Service:
         """Make the application; its lifespan starts and stops the dispatcher."""
         table: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._root},
+            "/tasks/{task_id}/report": {"GET": self._page.report},
             "/session": {"POST": self._page.sign_in},
             "/session/end": {"POST": self._page.sign_out},
             "/versions": {"GET": _versions},

@@ -61,7 +61,7 @@ class Found(Protocol):
     """An object that is there."""
 
     def judge(self, name: str, limits: Limits) -> Report:
-        """Check it where it is, by reading its metadata alone."""
+        """Check it where it is, by reading its metadata alone; with what a map of it needs."""
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """Read it from its beginning."""
@@ -150,7 +150,7 @@ class _File:
         self._file = file
 
     def judge(self, name: str, limits: Limits) -> Report:
-        return check(self._file, name=name, **limits)
+        return check(self._file, name=name, allocation=True, **limits)
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -207,7 +207,7 @@ class _Behind:
         self._files, self._url = files, url
 
     def judge(self, name: str, limits: Limits) -> Report:
-        return check(self._url, name=name, **limits)
+        return check(self._url, name=name, allocation=True, **limits)
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         opened: AbstractContextManager[BinaryIO] = self._files.open(self._url, "rb", block_size=_READ_AHEAD)

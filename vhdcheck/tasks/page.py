@@ -12,6 +12,7 @@ import re
 import secrets
 import threading
 import time
+import zlib
 from http import HTTPStatus
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
@@ -90,6 +91,19 @@ class Page:
             moment=stamp(moment),
         )
 
+    async def report(self, request: Request) -> Response:
+        """Show the report on an image that was to be imported, as `--format html` writes it."""
+        caller = await self._caller(request)
+        if caller is None:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+        wanted = request.path_params["task_id"].lower()
+        known = re.fullmatch(UUID, wanted) is not None
+        page = await run_in_threadpool(self._store.report, caller.tenant, wanted, now()) if known else None
+        if page is None:
+            raise Fault(HTTPStatus.NOT_FOUND, "No report on a task with that id")
+        policy = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # its own says the rest
+        return HTMLResponse(zlib.decompress(page), headers={**self._headers, "Content-Security-Policy": policy})
+
     async def sign_in(self, request: Request) -> Response:
         """Take a token from the form."""
         _from_here(request)
@@ -159,6 +173,7 @@ def _row(task: Task, moment: int) -> dict[str, Any]:
         "message": plain(task.message, 2000) if task.status == Status.FAILURE else "",
         "result": task.result or {},
         "findings": [_finding(finding) for finding in task.findings or ()],
+        "judged": task.findings is not None,
         "created": stamp(task.created_at),
         "left": "" if task.expires_at is None else _left(task.expires_at - moment),
     }

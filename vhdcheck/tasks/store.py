@@ -1,4 +1,4 @@
-"""Where tasks are kept: one table of tasks, one of images, in SQLite or PostgreSQL.
+"""Where tasks are kept: a table of tasks, one of images, one of reports as pages, in SQLite or PostgreSQL.
 
 A worker owns a task by its lease and its attempt. Each move of a task is one UPDATE whose condition holds the state it
 moves from and the attempt that moves it, so of two workers that believe to own a task one finishes it. An image exists
@@ -59,6 +59,12 @@ _IMAGES = sa.Table(
     sa.Column("virtual_size", sa.BigInteger, nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Index("images_by_time", "owner", "created_at", "id"),
+)
+_PAGES = sa.Table(
+    "pages",  # apart from the tasks, which are read often and whole
+    _META,
+    sa.Column("task", sa.String(36), primary_key=True),
+    sa.Column("page", sa.LargeBinary, nullable=False),
 )
 _PURE = [column for column in _TASKS.c if column.name != "lease_until"]
 
@@ -121,6 +127,14 @@ class TaskStore:
         with self._reading.connect() as connection:
             row = connection.execute(_GET, {"id": task_id, "owner": owner, "now": now}).first()
         return None if row is None else _task(row)
+
+    def report(self, owner: str, task_id: str, now: int) -> bytes | None:
+        """Find the report on a tenant's task that has not expired: a page for browsers, compressed by zlib."""
+        own = sa.and_(_TASKS.c.id == task_id, _TASKS.c.owner == owner, _alive(now))
+        query = sa.select(_PAGES.c.page).join(_TASKS, _TASKS.c.id == _PAGES.c.task).where(own)
+        with self._reading.connect() as connection:
+            page: bytes | None = connection.execute(query).scalar()
+        return page
 
     def page(self, owner: str, query: Query, now: int) -> list[Task]:
         """List a tenant's tasks that have not expired, after the marker.
@@ -209,6 +223,8 @@ class TaskStore:
             if (image := outcome.image) is not None:
                 values = {column.name: getattr(image, column.name) for column in _IMAGES.c}
                 connection.execute(_IMAGES.insert().values({**values, "name": json.dumps(image.name)}))
+            if outcome.page is not None:
+                connection.execute(_PAGES.insert().values(task=task.id, page=outcome.page))
         return True
 
     def image(self, owner: str, image_id: str) -> Stored | None:
@@ -253,7 +269,9 @@ class TaskStore:
     def forget(self, now: int) -> int:
         """Delete the tasks that have expired. Their images stay."""
         with self._engine.begin() as connection:
-            return connection.execute(_TASKS.delete().where(_TASKS.c.expires_at <= now)).rowcount
+            expired = _TASKS.c.expires_at <= now
+            connection.execute(_PAGES.delete().where(_PAGES.c.task.in_(sa.select(_TASKS.c.id).where(expired))))
+            return connection.execute(_TASKS.delete().where(expired)).rowcount
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:

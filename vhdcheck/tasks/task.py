@@ -80,6 +80,8 @@ class Outcome:
     result: dict[str, str] | None = None
     """Set if, and only if, it succeeded."""
     findings: list[dict[str, Any]] | None = None
+    page: bytes | None = None
+    """Of an import whose image was judged: the report as a page for browsers, compressed by zlib."""
     image: Stored | None = None
 
     @property

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import SourceError, StreamChecker, check
+from vhdcheck.report.html import document
 from vhdcheck.report.json import one
+from vhdcheck.report.results import Results
 from vhdcheck.tasks import images, names, objects
 from vhdcheck.tasks.objects import CHUNK, Stopped
 from vhdcheck.tasks.task import (
@@ -88,7 +91,7 @@ def _import(job: Job, going: Callable[[], bool]) -> Outcome:
             if not report.ok:
                 return _refused(report)
             with found.open() as source:
-                return _kept(job, source, name, going)
+                return replace(_kept(job, source, name, going), page=_page(report))
     except objects.NotThere:
         return Outcome(NO_IMAGE)
     except _Refused as error:
@@ -169,7 +172,13 @@ def _is_there(store: objects.Objects, container: str, name: str, image: Stored) 
 
 
 def _refused(report: Report) -> Outcome:
-    return Outcome(message=report.message or INTERNAL, findings=_plain_findings(report))
+    return Outcome(message=report.message or INTERNAL, findings=_plain_findings(report), page=_page(report))
+
+
+def _page(report: Report) -> bytes:
+    results = Results()
+    results.add(report)
+    return zlib.compress(document([report], results, report.target).encode())
 
 
 def _plain_findings(report: Report) -> list[dict[str, Any]]:
