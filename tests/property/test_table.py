@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -170,3 +171,16 @@ def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
         table = bat.analyse(entries, bat.Bounds(len(entries), 1024, [], size, size))
         assert not table.in_order
         assert (table.duplicate.count, table.overlapping.count) == counts
+
+
+@pytest.mark.parametrize(("distance", "counts"), [(0, (1, 0)), (1, (0, 1)), (2, (0, 0))])
+def test_neighbours_are_compared_across_the_pieces(distance: int, counts: tuple[int, int]) -> None:
+    """In order, but for the last block of one piece and the first of the next; all others touch exactly."""
+    entries = np.arange(2 * bat.PART, dtype=np.uint32) * 2 + 8
+    entries[bat.PART :] -= np.uint32(2 - distance)
+    size = int(entries[-1] + 100) * 512
+    table = bat.analyse(entries, bat.Bounds(len(entries), 1024, [], size, size))
+    assert table.in_order
+    assert (table.duplicate.count, table.overlapping.count, table.gaps) == (*counts, 0)
+    found = [*table.duplicate.examples, *table.overlapping.examples]
+    assert found == ([(bat.PART, int(entries[bat.PART]))] if distance < 2 else [])
