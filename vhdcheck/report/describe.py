@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import names
-from vhdcheck.model import EPOCH, Footer, Image
+from vhdcheck.model import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer, Image
 from vhdcheck.units import count, exact, grouped, human
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ def paragraph(image: Image) -> str:
     footer = image.footer
     if footer is None:
         return ""
-    disk = f"{_article(kind(footer))} {kind(footer)} disk of {exact(footer.current_size)}"
+    what = kind(footer)
+    if footer.disk_type in (FIXED, DYNAMIC, DIFFERENCING):
+        what = f"{_article(what)} {what} disk"
+    else:  # "a link to a physical drive disk" would puzzle
+        what = f"A disk of type {footer.disk_type}" + (f" ({what})" if footer.disk_type in names.DISK_TYPES else "")
+    disk = f"{what} of {exact(footer.current_size)}"
     sentences = [f"{disk} in a file of {exact(image.size)}, made by {creator(footer)}{_when(footer)}."]
     if image.header is not None:
         sentences.append(_blocks(image, image.header))
