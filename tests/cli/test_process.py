@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from fixtures.writer import MIB, dynamic
+from fixtures.writer import GIB, MIB, dynamic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +138,7 @@ def test_help_and_version_load_little() -> None:
         heavy = {"construct", "numpy", "dataclasses", "inspect", "json", "tomllib", "uuid", "difflib", "shutil"}
         assert not (modules - any_command) & heavy
         own = {name for name in modules if name.startswith("vhdcheck.")}
-        assert own == {"vhdcheck.cli", "vhdcheck.errors"}
+        assert own == {"vhdcheck.cli", "vhdcheck.deferred", "vhdcheck.errors"}
 
 
 def test_importing_the_package_loads_nothing_else() -> None:
@@ -146,6 +146,8 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert loaded("import vhdcheck, sys" + REPORT) - needed == {"vhdcheck"}
 
 
-def test_a_fixed_image_needs_no_numpy(good: Path) -> None:
+def test_numpy_is_loaded_for_long_tables_and_maps_only(good: Path) -> None:
     assert "numpy" not in loaded(LOADED, str(good))
-    assert "numpy" in loaded(LOADED, str(dynamic(3 * MIB).write(good)))
+    assert "numpy" not in loaded(LOADED, str(dynamic(40 * GIB).write(good)))
+    assert "numpy" in loaded(LOADED, str(good), "--map")
+    assert "numpy" in loaded(LOADED, str(dynamic(2040 * GIB).write(good)))

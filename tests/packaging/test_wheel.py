@@ -84,7 +84,7 @@ def test_all_of_the_package_and_nothing_else(unpacked: Path, root: Path) -> None
     assert {name for name in packed if not name.startswith(f"{about}/")} == source
     assert f"{about}/licenses/LICENSE" in packed
     entry_points = (unpacked / about / "entry_points.txt").read_text(encoding="utf-8")
-    assert entry_points.split() == ["[console_scripts]", "vhdcheck", "=", "vhdcheck.cli:main"]
+    assert entry_points.split() == ["[console_scripts]", "vhdcheck", "=", "vhdcheck.__main__:command"]
 
 
 def test_metadata(metadata: Message, project: dict[str, Any], root: Path) -> None:

@@ -1,0 +1,50 @@
+"""Modules of the standard library that others import and that a check never uses: loaded if they are used after all.
+
+construct imports pdb, inspect, pickle and more for functions that a check does not call, dataclasses imports inspect
+for classes without a docstring: half of what the two cost a short-lived command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+
+TYPE_CHECKING = False  # typing is one more module
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+class _Deferred(ModuleType):
+    """Stands for a module in the name spaces of those that imported it, and finds its names when they are asked for."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever the name stands for)
+        if name == "__path__":  # what `from ... import` asks first: is it a package?
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
+
+
+@contextmanager
+def deferred(*names: str) -> Iterator[None]:
+    """Let what is imported in this context import these modules without loading them.
+
+    Only for a program's start: another thread that imports one of them meanwhile gets a stand-in too.
+
+    Args:
+        names: modules, no packages; those that are loaded already are left alone.
+    """
+    standing = {name: _Deferred(name) for name in names if name not in sys.modules}
+    if (platform := standing.get("platform")) is not None and hasattr(os, "uname"):
+        vars(platform)["system"] = lambda: os.uname().sysname  # what construct asks for at once, and is the same
+    sys.modules.update(standing)
+    try:
+        yield
+    finally:
+        for name, module in standing.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
