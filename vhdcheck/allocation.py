@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vhdcheck.bat import UNUSED, by_place
+from vhdcheck.bat import by_place
+from vhdcheck.tables import UNUSED
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vhdcheck.bat import Bounds, Entries, Mask
+    from vhdcheck.bat import Entries, Mask
+    from vhdcheck.tables import Bounds
 
     Offsets = NDArray[np.int64]
 

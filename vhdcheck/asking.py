@@ -32,10 +32,10 @@ class Reader:
     def ask(self, *spans: Span) -> Generator[Wanted, Answers, list[bytes]]:
         """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen."""
         size = self.size
-        clamped = [(min(span.offset, size), min(span.offset + span.length, size)) for span in spans]
-        held = [self._cut(self.windows, start, end) for start, end in clamped]
+        held = [self._whole(span) for span in spans]
         if None not in held:
-            return [data or b"" for data in held]
+            return held  # type: ignore[return-value]  # none is None
+        clamped = [(min(span.offset, size), min(span.offset + span.length, size)) for span in spans]
         missing = sorted(part for part in map(self._missing, clamped) if part[0] < part[1])
         merged: list[tuple[int, int]] = []
         for start, end in missing:
@@ -50,6 +50,17 @@ class Reader:
         found = [self._cut(pieces, start, end) for start, end in clamped]
         self.unseen += (span.field for span, data in zip(spans, found, strict=True) if data is None)
         return [data or b"" for data in found]
+
+    def _whole(self, span: Span) -> bytes | None:
+        """Return a span's bytes, up to the end of the file, if one window holds them all."""
+        start = span.offset
+        end = min(start + span.length, self.size)
+        if start >= end:
+            return b""
+        for offset, data in self.windows:
+            if offset <= start and end <= offset + len(data):
+                return data[start - offset : end - offset]
+        return None
 
     def _missing(self, span: tuple[int, int]) -> tuple[int, int]:
         """What is left of a span when its beginning, or all of it, is in a window."""

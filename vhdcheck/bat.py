@@ -1,101 +1,29 @@
-"""The block allocation table in numpy: where blocks lie, and which of them cannot be right.
+"""The block allocation table in numpy: where blocks lie, and which of them cannot be right. `tables` knows small ones.
 
-The one module that imports numpy. Positions are compared as 64-bit integers: the largest entry is sector 2**32-1 and
-the largest block 2 GiB, so nothing can wrap (vhd-util adds in 32 bits and misses entries near the end of that range).
+Only this module and `allocation` import numpy. Positions are compared as 64-bit integers: the largest entry is sector
+2**32-1 and the largest block 2 GiB, so nothing can wrap (vhd-util adds in 32 bits and misses entries near the end of that
+range).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from vhdcheck.tables import EXAMPLES, NONE, UNUSED, Bounds, Hits, Table
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
-
-    from vhdcheck.model import Span
 
     Entries = NDArray[np.uint32]
     Mask = NDArray[np.bool_]
 
-UNUSED: Final = 0xFFFF_FFFF
-EXAMPLES: Final = 5
 PART: Final = 1 << 15
 """Entries looked at in one go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Entries with one defect: how many, and the first few as (block, first sector)."""
-
-    count: int = 0
-    examples: tuple[tuple[int, int], ...] = ()
-
-
-NONE: Final = Hits()
-
-
-class Bounds(NamedTuple):
-    """What a table is judged against; offsets in bytes."""
-
-    needed: int
-    """Blocks of the virtual disk; entries behind them belong to no block."""
-    slot: int
-    """Bytes that a block takes: bitmap and data."""
-    metadata: Sequence[Span]
-    footer: int
-    """Where the footer begins, or the end of the file."""
-    size: int
-    """Length of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """What the table says. Offsets are bytes; a block's span is its bitmap and data."""
-
-    entries: int
-    used: int = 0
-    first_block_used: bool = False
-    data_start: int = 0
-    """Offset of the first block in the file; 0 where there is none."""
-    data_end: int = 0
-    """End of the last block that ends in the file, leaving out blocks in the metadata."""
-    claimed_end: int = 0
-    """End of the last block by the table's word, also where the file is shorter."""
-    last_block: int = -1
-    """The block that ends there."""
-    in_order: bool = True
-    gaps: int = 0
-    """Bytes between blocks that belong to none."""
-    largest_gap: int = 0
-    past_end: Hits = NONE
-    """Blocks that end behind the end of the file."""
-    over_footer: Hits = NONE
-    """Blocks that end in the file, but behind the beginning of the footer."""
-    in_metadata: Hits = NONE
-    """Blocks that share bytes with a metadata region."""
-    hit_regions: tuple[str, ...] = ()
-    beyond_disk: Hits = NONE
-    """Used entries behind the last block of the virtual disk."""
-    duplicate: Hits = NONE
-    """Blocks at the same place as another, leaving out those past the end and in the metadata."""
-    overlapping: Hits = NONE
-    """Blocks that begin inside another one, leaving out the same, and duplicates."""
-    full_unused: Hits = NONE
-    """Unused entries that the batmap calls full."""
-    padding: bytes = b""
-    """What stands between the last entry and the end of its sector."""
-
-    @property
-    def is_sane(self) -> bool:
-        """Whether every used entry leads to a place of its own in the file's data area."""
-        faults = (self.past_end, self.over_footer, self.in_metadata, self.duplicate, self.overlapping)
-        return not any(hits.count for hits in faults)
 
 
 def decode(raw: list[bytes], entries: int) -> tuple[Entries, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import rules, targets
@@ -16,7 +17,7 @@ from vhdcheck.sources import opened
 from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from vhdcheck.asking import Answers
@@ -137,14 +138,14 @@ def iter_findings(
         SourceError: the image cannot be read, or changed meanwhile.
     """
     judged_for = resolve(target, max_virtual_size, max_physical_size)
-    reader = _opened(source, None, download=download, storage_options=storage_options)
-    return _findings(reader, judged_for, deep=deep, now=now)
+    opening = partial(_opened, source, None, download=download, storage_options=storage_options)
+    return _findings(opening, judged_for, deep=deep, now=now)
 
 
 def _findings(
-    opening: AbstractContextManager[Source], target: Target, *, deep: bool, now: float | None
+    opening: Callable[[], AbstractContextManager[Source]], target: Target, *, deep: bool, now: float | None
 ) -> Iterator[Finding]:
-    with opening as reader:
+    with opening() as reader:  # now: whoever asked for them may never take the first
         yield from _served(_Run(reader, target, deep=deep, now=now), reader)
         reader.verify()
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zlib import adler32
 
 from vhdcheck import layout
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
     from vhdcheck.allocation import Allocation
-    from vhdcheck.bat import Table
     from vhdcheck.bitmaps import Bitmaps
+    from vhdcheck.tables import Table
 
 COOKIE: Final = b"conectix"
 POISONED_COOKIE: Final = b"v_poison"
@@ -41,7 +42,18 @@ def checksum(data: bytes, at: int) -> int:
         data: the structure.
         at: offset of its checksum field, 4 bytes.
     """
-    return ~(sum(data.rstrip(b"\0")) - sum(data[at : at + 4])) & 0xFFFF_FFFF  # the half that is zeros adds nothing
+    return ~(_sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
+
+
+def _sum(data: bytes) -> int:
+    """Add up bytes. Adler-32 does that in its lower half, beginning with 1; for 256 bytes it does not wrap at 65521."""
+    parts = range(0, len(data), 256)
+    return sum([adler32(data[start : start + 256]) & 0xFFFF for start in parts]) - len(parts)
+
+
+def is_zero(data: bytes) -> bool:
+    """Say whether all bytes are zero: a comparison, 20 times as fast as looking at each."""
+    return data == bytes(len(data))
 
 
 def geometry(size: int) -> tuple[int, int, int]:
@@ -62,8 +74,7 @@ def geometry(size: int) -> tuple[int, int, int]:
     return tracks // heads, heads, per_track
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A place in the image: `length` bytes from `offset`; `field` is a path such as `footer.current_size`."""
 
     offset: int
@@ -200,7 +211,7 @@ class DynamicHeader:
         values = _values(layout.DYNAMIC_HEADER_RAW_LOCATORS, raw)
         locators = values[11]
         values[11] = NO_LOCATORS
-        if locators.strip(b"\0"):
+        if not is_zero(locators):
             parsed = layout.parse(layout.LOCATORS, locators)
             values[11] = tuple(ParentLocator(index, *_container(entry)) for index, entry in enumerate(parsed))
         return cls(offset, raw, *values)
@@ -371,7 +382,8 @@ def _values(structure: Any, raw: bytes) -> list[Any]:  # noqa: ANN401 (construct
 
 def _container(parsed: Any) -> list[Any]:  # noqa: ANN401
     """Take the values of a parsed structure, in order, without construct's own entry (`_io`)."""
-    return [value for name, value in parsed.items() if name != "_io"]
+    parsed.pop("_io", None)
+    return list(parsed.values())
 
 
 def _span(structure: Any, name: str, offset: int, path: str) -> Span:  # noqa: ANN401

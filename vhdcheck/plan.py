@@ -36,6 +36,7 @@ from vhdcheck.model import (
     checksum,
     regions,
 )
+from vhdcheck.tables import Bounds, sound
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -262,25 +263,28 @@ def _judge_table(
     allocation: bool,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
-    from vhdcheck import bat  # noqa: PLC0415 (numpy costs 100 ms to import: only sparse images need it)
-
     inside = [
-        Span(span.offset, min(span.end, image.size) - span.offset, span.field)
+        span if span.end <= image.size else Span(span.offset, image.size - span.offset, span.field)
         for span in image.metadata
         if span.offset < image.size
     ]
-    bounds = bat.Bounds(image.blocks_needed, header.slot_length, inside, image.footer_offset, image.size)
-    table, padding = bat.decode([piece for piece in pieces if piece], entries)
-    pieces.clear()
+    bounds = Bounds(image.blocks_needed, header.slot_length, inside, image.footer_offset, image.size)
+    pieces[:] = [piece for piece in pieces if piece]
     batmap = image.batmap.map if image.batmap is not None else b""
-    image.table = bat.analyse(table, bounds, padding=padding, batmap=batmap)
-    if allocation:
-        from vhdcheck.allocation import allocate  # noqa: PLC0415 (numpy)
+    table = None
+    image.table = None if deep or allocation else sound(pieces, entries, bounds, batmap)
+    if image.table is None:
+        from vhdcheck import bat  # noqa: PLC0415 (numpy costs 100 ms to import)
 
-        image.allocation = allocate(table, bounds)
+        table, padding = bat.decode(pieces, entries)
+        image.table = bat.analyse(table, bounds, padding=padding, batmap=batmap)
+        if allocation:
+            from vhdcheck.allocation import allocate  # noqa: PLC0415 (numpy)
+
+            image.allocation = allocate(table, bounds)
     yield Known("table", image.table)
     if image.table.is_sane:  # else what looks unused may belong to a block
-        if deep:
+        if deep and table is not None:
             yield from _read_bitmaps(image, table, header)
         if image.bitmaps is not None:
             yield Known("bitmaps", image.bitmaps)

@@ -10,13 +10,14 @@ import io
 import os
 import stat
 import sys
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self, cast
 
 from vhdcheck.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from vhdcheck.model import Span
 
@@ -46,30 +47,20 @@ class Source(Protocol):
         """Raise SourceError if the image changed since it was opened."""
 
 
-@contextmanager
-def opened(source: Readable, name: str | None = None) -> Iterator[Source]:
-    """Open whatever the caller has; close what was opened here, and only that.
+def opened(source: Readable, name: str | None = None) -> AbstractContextManager[Source]:
+    """Open whatever the caller has, for a context that closes what was opened here, and only that.
 
     Raises:
         SourceError: it cannot be opened, or is neither a regular file nor a block device.
         UsageError: it is nothing that can be read.
     """
+    if isinstance(source, (str, os.PathLike)):
+        return FileSource(source, name)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        yield BufferSource(source, name or "<bytes>")
-    elif isinstance(source, (str, os.PathLike)):
-        file = FileSource(source, name)
-        try:
-            yield file
-        finally:
-            file.close()
-    elif hasattr(source, "read") and hasattr(source, "seek"):
-        file_object = ObjectSource(source, name)
-        try:
-            yield file_object
-        finally:
-            file_object.put_back()
-    else:
-        raise UsageError(f"neither a path, nor bytes, nor an open binary file: {type(source).__name__}")
+        return nullcontext(BufferSource(source, name or "<bytes>"))
+    if hasattr(source, "read") and hasattr(source, "seek"):
+        return ObjectSource(source, name)
+    raise UsageError(f"neither a path, nor bytes, nor an open binary file: {type(source).__name__}")
 
 
 class FileSource:
@@ -137,6 +128,12 @@ class FileSource:
         """Close the file."""
         os.close(self._descriptor)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class BufferSource:
     """An image in memory."""
@@ -197,7 +194,10 @@ class ObjectSource:
         if size != self.size:
             raise SourceError(f"{self.name}: the file changed while it was checked")
 
-    def put_back(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Put the position back to where the caller had it."""
         with suppress(OSError, ValueError):
             self._file.seek(self._position)

@@ -1,4 +1,7 @@
-"""The numpy analysis against its twin: plain Python, construct's table, every block compared with every other."""
+"""The numpy analysis against its twin: plain Python, construct's table, every block compared with every other.
+
+And that of small sound tables against numpy's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vhdcheck import Span, bat, layout
+from vhdcheck import Span, bat, layout, tables
 
 UNUSED = 0xFFFF_FFFF
 SECTOR = 512
@@ -22,7 +25,7 @@ class Case:
     """A table, and what it is judged against."""
 
     entries: list[int]
-    bounds: bat.Bounds
+    bounds: tables.Bounds
     pieces: int = 1
 
     @property
@@ -55,7 +58,7 @@ def cases(draw: st.DrawFn) -> Case:
     metadata = draw(st.lists(spans, max_size=4))
     metadata += draw(st.lists(st.builds(Span, st.integers(0, max(size, 1)), st.integers(1, slot)), max_size=1))
     needed = draw(st.integers(0, 26))
-    return Case(entries, bat.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
+    return Case(entries, tables.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
 
 
 class Twin:
@@ -111,7 +114,7 @@ class Twin:
         return max(0, min(behind) * SECTOR - (start * SECTOR + self.slot)) if behind else 0
 
 
-def analysed(case: Case) -> bat.Table:
+def analysed(case: Case) -> tables.Table:
     """Run numpy's analysis on the table, read in so many pieces."""
     step = 4 * -(-max(1, len(case.entries)) // case.pieces)
     pieces = [case.raw[start : start + step] for start in range(0, max(1, len(case.raw)), step)]
@@ -121,7 +124,7 @@ def analysed(case: Case) -> bat.Table:
     return bat.analyse(table, case.bounds)
 
 
-WRAPS = Case([0xFFFF_F000, 4], bat.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
+WRAPS = Case([0xFFFF_F000, 4], tables.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
 
 
 @given(cases())
@@ -136,11 +139,48 @@ def test_the_analysis_is_its_twin_s(case: Case) -> None:
     }
     for name, expected in twin.hits.items():
         found = getattr(table, name).examples
-        assert len(found) == min(len(expected), bat.EXAMPLES), name
+        assert len(found) == min(len(expected), tables.EXAMPLES), name
         assert set(found) <= {(block, sector) for block, sector in enumerate(case.entries)}, name
         if name != "overlapping":  # there any of the blocks at a place may stand for it
             assert set(found) <= set(expected), name
         assert {sector for _, sector in found} <= {sector for _, sector in expected}, name
+
+
+@st.composite
+def nearly_sound(draw: st.DrawFn) -> Case:
+    """Draw tables of blocks that lie apart, in any order, and now and then one that does not."""
+    sectors = draw(st.sampled_from([2, 9, 4097]))
+    gaps = draw(st.lists(st.sampled_from([0, 0, 0, 1, 7, -1]), max_size=24))
+    starts = [8]
+    for gap in gaps:
+        starts.append(starts[-1] + sectors + gap)
+    first = draw(st.sampled_from([8, 8, 8, 7]))
+    entries = draw(st.permutations([start if start > 8 else first for start in starts]) | st.just(starts))
+    entries += [UNUSED] * draw(st.integers(0, 3))
+    footer = (max(starts) + sectors - draw(st.sampled_from([0, 0, 0, 1]))) * SECTOR
+    needed = len(entries) - draw(st.sampled_from([0, 0, 0, 1]))
+    return Case(entries, tables.Bounds(needed, sectors * SECTOR, [Span(0, 8 * SECTOR, "m")], footer, footer + SECTOR))
+
+
+@given(nearly_sound() | cases(), st.binary(max_size=600), st.sampled_from([b"", b"", b"\0\0", b"\x80", b"\0\x10"]))
+def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes, batmap: bytes) -> None:
+    table, _ = bat.decode([case.raw], len(case.entries))
+    expected = bat.analyse(table, case.bounds, padding=behind, batmap=batmap)
+    found = tables.sound([case.raw, behind], len(case.entries), case.bounds, batmap)
+    if found is not None:
+        assert found == expected
+    else:
+        before_metadata_ends = expected.data_start < max((span.end for span in case.bounds.metadata), default=0)
+        wrong = expected.beyond_disk.count or expected.full_unused.count or not expected.is_sane
+        assert wrong or before_metadata_ends
+
+
+def test_a_sound_table_needs_no_numpy() -> None:
+    entries = list(range(8, 8 + 2 * tables.SMALL, 2))
+    case = Case(entries, tables.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30))
+    found = tables.sound([case.raw], len(entries), case.bounds)
+    assert found is not None
+    assert (found.used, found.gaps, found.in_order) == (tables.SMALL, 0, True)
 
 
 @given(cases(), st.binary(max_size=600))
@@ -157,9 +197,9 @@ def test_full_blocks_that_are_unused(bits: bytes, entries: list[int]) -> None:
         for block, sector in enumerate(entries)
         if sector == UNUSED and block < 8 * len(bits) and bits[block // 8] & 0x80 >> block % 8
     ]
-    bounds = bat.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
+    bounds = tables.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
     found = bat.analyse(table, bounds, batmap=bits).full_unused
-    assert found == bat.Hits(len(wrong), tuple(wrong[: bat.EXAMPLES]))
+    assert found == tables.Hits(len(wrong), tuple(wrong[: tables.EXAMPLES]))
 
 
 def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
@@ -168,7 +208,7 @@ def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
     size = int(half[-1] + 100) * 512
     for shift, counts in ((0, (bat.PART, 0)), (1, (0, bat.PART))):
         entries = np.concatenate([half, half + np.uint32(shift)])
-        table = bat.analyse(entries, bat.Bounds(len(entries), 1024, [], size, size))
+        table = bat.analyse(entries, tables.Bounds(len(entries), 1024, [], size, size))
         assert not table.in_order
         assert (table.duplicate.count, table.overlapping.count) == counts
 
@@ -179,7 +219,7 @@ def test_neighbours_are_compared_across_the_pieces(distance: int, counts: tuple[
     entries = np.arange(2 * bat.PART, dtype=np.uint32) * 2 + 8
     entries[bat.PART :] -= np.uint32(2 - distance)
     size = int(entries[-1] + 100) * 512
-    table = bat.analyse(entries, bat.Bounds(len(entries), 1024, [], size, size))
+    table = bat.analyse(entries, tables.Bounds(len(entries), 1024, [], size, size))
     assert table.in_order
     assert (table.duplicate.count, table.overlapping.count, table.gaps) == (*counts, 0)
     found = [*table.duplicate.examples, *table.overlapping.examples]

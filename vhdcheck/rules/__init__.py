@@ -132,6 +132,7 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
+_IMAGE: Final = ("image",)
 _BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
 
 
@@ -154,7 +155,8 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if parameters[0] not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
-        RULES[number] = Rule(number, slug, severity, code, spec, function, parameters[1:])
+        needs = parameters[1:] if parameters[1:] != _IMAGE else _IMAGE
+        RULES[number] = Rule(number, slug, severity, code, spec, function, needs)
         _BY_PART[parameters[0]].append(RULES[number])
         return function
 
@@ -174,12 +176,16 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
         now: the time, in Unix seconds.
     """
     given = {"image": image, "target": target, "now": now}
-    ready: dict[tuple[str, ...], list[Any]] = {}
     for each in _BY_PART[part]:
+        needs = each.needs
         try:
-            if (needs := each.needs) not in ready:
-                ready[needs] = [given[name] for name in needs]
-            for fault in each.examines(value, *ready[needs]):
+            if not needs:  # most rules
+                faults = each.examines(value)
+            elif needs is _IMAGE:  # most others
+                faults = each.examines(value, image)
+            else:
+                faults = each.examines(value, *[given[name] for name in needs])
+            for fault in faults:
                 yield each.finding(fault, image, target)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"

@@ -59,7 +59,8 @@ def footer_checksum(copies: Image) -> Iterator[Fault]:
     Fix: put the intact footer in the place of the other, or, where none is intact and all their fields confirm one
         another, put the checksum right: `{mend}`; if that refuses, ask for the image again.
     """
-    for footer in dict.fromkeys((copies.footer, copies.copy)):
+    footers = (copies.footer, copies.copy) if copies.footer is not copies.copy else (copies.footer,)
+    for footer in footers:
         if footer is None or footer.checksum == footer.computed_checksum or _hidden_late(footer):
             if copies.copy is not None and footer is not None and copies.copy.raw == footer.raw:
                 return

@@ -17,6 +17,7 @@ from vhdcheck.model import (
     POISONED_COOKIE,
     Footer,
     Span,
+    is_zero,
 )
 from vhdcheck.remedies import MEND, REBUILD
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
@@ -301,7 +302,7 @@ def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
         in 55 AA, oslo.utils (Glance, Nova) reports two formats at once and refuses too.
     Fix: clear it: `{mend}`
     """
-    if footer.reserved.strip(b"\0") or footer.hidden > 1:
+    if not is_zero(footer.reserved) or footer.hidden > 1:
         used = sum(map(bool, footer.reserved)) + (footer.hidden > 1)
         first = 85 if footer.hidden > 1 else 86 + next(i for i, byte in enumerate(footer.reserved) if byte)
         mbr = "; it ends in 55 AA, the mark of a boot sector" if footer.raw[510:] == b"\x55\xaa" else ""

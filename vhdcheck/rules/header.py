@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import Code
-from vhdcheck.model import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, DynamicHeader, Image, Span
+from vhdcheck.model import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, DynamicHeader, Image, Span, is_zero
 from vhdcheck.plan import MAX_ENTRIES
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
@@ -221,7 +221,7 @@ def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
     Matters: XenServer and 7-Zip refuse the image.
     Fix: clear them: `{mend}`
     """
-    if header.cookie == HEADER_COOKIE and (header.reserved_1 or header.reserved_2.strip(b"\0")):
+    if header.cookie == HEADER_COOKIE and (header.reserved_1 or not is_zero(header.reserved_2)):
         used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]
         yield Fault(
             f"{count(len(used), 'byte')} of the reserved areas {'is' if len(used) == 1 else 'are'} not zero",

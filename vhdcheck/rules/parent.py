@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from vhdcheck import names
 from vhdcheck.codes import Code
@@ -18,6 +17,7 @@ from vhdcheck.model import (
     Image,
     ParentLocator,
     Span,
+    is_zero,
 )
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.footer import CLOCK_SLACK
@@ -70,9 +70,9 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
     if _is_child(image) or header.cookie != HEADER_COOKIE:
         return
     fields = {
-        "parent_unique_id": header.parent_unique_id.strip(b"\0"),
+        "parent_unique_id": not is_zero(header.parent_unique_id),
         "parent_timestamp": header.parent_timestamp,
-        "parent_unicode_name": header.parent_unicode_name.strip(b"\0"),
+        "parent_unicode_name": not is_zero(header.parent_unicode_name),
         "parent_locators": header.parent_locators != NO_LOCATORS,
     }
     kept = [name for name, value in fields.items() if value]
@@ -306,6 +306,8 @@ def locator_path(locator: ParentLocator) -> str:
     if locator.platform_code in (b"W2ru", b"W2ku"):
         return locator.data[: len(locator.data) & ~1].decode("utf-16-le", "replace").partition("\0")[0]
     if locator.platform_code == b"MacX":
+        from urllib.parse import unquote  # noqa: PLC0415 (for children made on a Mac only)
+
         return unquote(locator.data.decode("utf-8", "replace")).partition("\0")[0]
     return ""
 
@@ -324,7 +326,7 @@ def locator_name_differs(locators: tuple[ParentLocator, ...], image: Image) -> I
         child that it makes is refused there; all other readers accept it.
     Fix: merge the image into its parent on Windows: `Merge-VHD -Path {in}`
     """
-    if image.header is None:
+    if image.header is None or not locators:
         return
     wanted = image.header.parent_name
     for locator in locators:

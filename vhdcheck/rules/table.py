@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import Code
-from vhdcheck.model import DIFFERENCING, Image, Span
+from vhdcheck.model import DIFFERENCING, Image, Span, is_zero
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.bat import Hits, Table
     from vhdcheck.bitmaps import Blocks
     from vhdcheck.model import DynamicHeader
+    from vhdcheck.tables import Hits, Table
 
 
 def _header(image: Image) -> DynamicHeader:
@@ -212,7 +212,7 @@ def table_padding(table: Table, image: Image) -> Iterator[Fault]:
     Fix: rebuild the image: `{rebuild}`
     """
     padding = table.padding
-    if padding.strip(b"\0") and padding.strip(b"\xff"):
+    if not is_zero(padding) and padding.strip(b"\xff"):
         header = _header(image)
         yield Fault(
             "the rest of the table's last sector is neither zeros nor ones",
