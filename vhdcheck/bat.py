@@ -1,8 +1,7 @@
-"""The block allocation table in numpy: where blocks lie, and which of them cannot be right. `tables` knows small ones.
+"""The block allocation table in numpy: where blocks lie, and which cannot be right. `tables` knows small sound ones.
 
 Only this module and `allocation` import numpy. Positions are compared as 64-bit integers: the largest entry is sector
-2**32-1 and the largest block 2 GiB, so nothing can wrap (vhd-util adds in 32 bits and misses entries near the end of that
-range).
+2**32-1 and the largest block 2 GiB, so nothing can wrap (vhd-util adds in 32 bits and misses entries near that end).
 """
 
 from __future__ import annotations
