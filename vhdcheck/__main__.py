@@ -6,8 +6,8 @@ import gc
 
 from vhdcheck.cli import main
 
-SELDOM = 50_000
-"""Objects made between two collections of garbage: less often than Python's own, as imports alone make so many."""
+SELDOM = 10_000
+"""Objects made between two collections of garbage, not some hundred: imports make many, and next to no garbage."""
 
 
 def command() -> int:
