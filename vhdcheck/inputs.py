@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.formats import recognise
-from vhdcheck.model import FileEnds
+from vhdcheck.model import FileEnds, Span
 from vhdcheck.names import SUFFIXES
 from vhdcheck.plan import END, is_footer
+from vhdcheck.sources import FileSource
 from vhdcheck.units import count
 from vhdcheck.urls import is_store_folder, is_url, redacted
 
@@ -142,14 +143,12 @@ def is_text(path: str) -> bool:
     error page) is a failed download: neither counts.
     """
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a Path for each of a million files takes time)
             return False
-        with Path(path).open("rb") as file:
-            head = file.read(END)
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 512))
-            tail = file.read(512)
-    except OSError:
+        with FileSource(path) as file:
+            size = file.size
+            head, tail = file.read([Span(0, min(size, END)), Span(max(0, size - 512), min(size, 512))])
+    except (OSError, ValueError, SourceError):  # ValueError: a name that no file can have
         return False
     if not head or 0 in head or not _CONTROLS.isdisjoint(head) or is_footer(tail) or is_footer(tail[-511:]):
         return False

@@ -141,3 +141,9 @@ def test_a_text_among_the_names(main: Main, good: Path, tmp_path: Path) -> None:
     )
     assert main("--skip-text", "pointer.vhd").returncode == 1
     assert main("--skip-text", "none.vhd").returncode == 2
+
+
+def test_skip_text_with_a_name_that_no_file_can_have(main: Main, tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a\0b\n")
+    done = main("--skip-text", "--files-from", "list")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (2, "a\\x00b: not checked: embedded null byte")
