@@ -6,6 +6,7 @@ for classes without a docstring: half of what the two cost a short-lived command
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ class _Deferred(ModuleType):
 
 @contextmanager
 def deferred(*names: str) -> Iterator[None]:
-    """Let what is imported in this context import these modules without loading them.
+    """Let what is imported in this context import these modules without loading them, nor looking for garbage.
 
     Only for a program's start: another thread that imports one of them meanwhile gets a stand-in too.
 
@@ -42,9 +43,13 @@ def deferred(*names: str) -> Iterator[None]:
     if (platform := standing.get("platform")) is not None and hasattr(os, "uname"):
         vars(platform)["system"] = lambda: os.uname().sysname  # what construct asks for at once, and is the same
     sys.modules.update(standing)
+    collecting = gc.isenabled()
+    gc.disable()  # importing makes many objects, and hardly any garbage
     try:
         yield
     finally:
+        if collecting:
+            gc.enable()
         for name, module in standing.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
