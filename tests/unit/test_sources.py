@@ -253,6 +253,9 @@ def test_files_are_closed(write: Write) -> None:
     stopped = iter_findings(path)
     next(stopped)
     stopped.close()  # type: ignore[attr-defined]
+    not_begun = iter_findings(path)
+    assert descriptors() == before
+    del not_begun
     with pytest.raises(SourceError):
         check(path.parent)
     assert descriptors() == before
