@@ -6,6 +6,7 @@ Field names are the specification's. Offsets are bytes from the start of the fil
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import adler32
@@ -56,6 +57,7 @@ def is_zero(data: bytes) -> bool:
     return data == bytes(len(data))
 
 
+@lru_cache(maxsize=64)
 def geometry(size: int) -> tuple[int, int, int]:
     """Compute (cylinders, heads, sectors per track) for a disk of `size` bytes.
 

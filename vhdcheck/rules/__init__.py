@@ -133,6 +133,8 @@ class Rule:
 
 RULES: dict[str, Rule] = {}
 _IMAGE: Final = ("image",)
+_TARGET: Final = ("target",)
+"""What most rules need besides their part; told from other needs by identity, which is quick."""
 _BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
 
 
@@ -155,7 +157,7 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if parameters[0] not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
-        needs = parameters[1:] if parameters[1:] != _IMAGE else _IMAGE
+        needs = next((usual for usual in (_IMAGE, _TARGET) if usual == parameters[1:]), parameters[1:])
         RULES[number] = Rule(number, slug, severity, code, spec, function, needs)
         _BY_PART[parameters[0]].append(RULES[number])
         return function
@@ -183,6 +185,8 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
                 faults = each.examines(value)
             elif needs is _IMAGE:  # most others
                 faults = each.examines(value, image)
+            elif needs is _TARGET:
+                faults = each.examines(value, target)
             else:
                 faults = each.examines(value, *[given[name] for name in needs])
             for fault in faults:
