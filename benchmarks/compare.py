@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import stream_rate
 from benchmarks.images import full
 from benchmarks.many import many, rates
+from benchmarks.remote import remote, traffic
 from benchmarks.stream_rate import streams
 from benchmarks.tools import IMAGES, PROGRAMS, VHDCHECK, loops, missing, processes
 from benchmarks.turns import by_turns, inside, installed, seconds, table
@@ -26,6 +27,7 @@ from fixtures.writer import GIB
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.remote import Count
     from benchmarks.turns import Timings
 
 README: Final = Path(__file__).with_name("README.md")
@@ -56,20 +58,22 @@ def curve(folder: Path) -> None:
     figure.savefig(README.with_name("cost.svg"), metadata={"Date": None}, bbox_inches="tight")
 
 
-def measured(rounds: int, folder: Path, problems: dict[str, str]) -> dict[str, Timings]:
+def measured(rounds: int, folder: Path, problems: dict[str, str]) -> tuple[dict[str, Timings], dict[str, Count]]:
     """Make the images, and run everything by turns."""
     paths = {image: make().write(folder / f"{image.replace(' ', '-')}.vhd") for image, make in IMAGES.items()}
     seconds([*VHDCHECK, paths["40 GiB full"]])  # modules are compiled, files in the cache
-    sections = {
-        "processes": processes(paths, problems),
-        "loops": loops(paths, problems),
-        "many": many(folder, problems),
-        "streams": streams(folder, STREAM),
-    }
-    return by_turns(rounds, sections, problems)
+    with remote(problems) as (fetched, counts):
+        sections = {
+            "processes": processes(paths, problems),
+            "loops": loops(paths, problems),
+            "many": many(folder, problems),
+            "streams": streams(folder, STREAM),
+            "remote": fetched,
+        }
+        return by_turns(rounds, sections, problems), counts
 
 
-def written(timings: Mapping[str, Timings]) -> list[str]:
+def written(timings: Mapping[str, Timings], counts: Mapping[str, Count]) -> list[str]:
     """Write everything that was measured."""
     parts = (
         ("A process for each image, ms:", table(timings["processes"], 1e3)),
@@ -82,6 +86,11 @@ def written(timings: Mapping[str, Timings]) -> list[str]:
             f"A pipe, ms of a GiB, {STREAM // GIB} GiB at once, start-up included; the ratio is to StreamChecker's:",
             table(timings["streams"], 1e3, stream_rate.OURS),
         ),
+        ("From a server of this machine, what it was asked for:", traffic(counts)),
+        (
+            "and ms within one process, beside loops that ask for the same bytes and judge nothing:",
+            table(timings["remote"], 1e3),
+        ),
     )
     return [line for title, lines in parts for line in (title, "", *lines, "")]
 
@@ -90,7 +99,7 @@ def main(rounds: int) -> None:
     """Measure, print and write."""
     problems = missing()
     with tempfile.TemporaryDirectory() as name:
-        timings = measured(rounds, Path(name), problems)
+        timings, counts = measured(rounds, Path(name), problems)
         if installed("matplotlib"):
             curve(Path(name))
         else:
@@ -101,7 +110,7 @@ def main(rounds: int) -> None:
         f"{machine}, Python {platform.python_version()}; {rounds} rounds, load {load}.",
         "Medians, and in brackets the ratio to vhdcheck's.",
         "",
-        *written(timings),
+        *written(timings, counts),
         "Not measured: " + ("; ".join(f"{what}: {why}" for what, why in problems.items()) or "nothing") + ".",
     ]
     text = "\n".join(lines) + "\n"
