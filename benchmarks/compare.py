@@ -1,7 +1,7 @@
 """vhdcheck beside other readers, on the same images, in one run: `python -m benchmarks.compare [ROUNDS]`.
 
 Every round runs every tool once on every image, so that a busy moment of the machine meets all of them alike; medians,
-and ratios of them, are printed and written into `benchmarks/README.md`, with a picture of cost by
+and ratios of them, are printed and written into `benchmarks/README.md`, with what is aimed at and a picture of cost by
 entries. Tools that are not installed, and those that fail, are named. The Python ones come with
 `pip install -e '.[bench]'`. Seven rounds, which is what it does unless told otherwise, take ten minutes or more.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import stream_rate
+from benchmarks.aims import aims
 from benchmarks.images import full
 from benchmarks.many import many, rates
 from benchmarks.remote import remote, traffic
@@ -91,6 +92,7 @@ def written(timings: Mapping[str, Timings], counts: Mapping[str, Count]) -> list
             "and ms within one process, beside loops that ask for the same bytes and judge nothing:",
             table(timings["remote"], 1e3),
         ),
+        ("What is aimed at, by the medians above:", aims(timings, counts)),
     )
     return [line for title, lines in parts for line in (title, "", *lines, "")]
 
