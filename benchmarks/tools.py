@@ -22,6 +22,7 @@ IMAGES: Final[dict[str, Callable[[], Image]]] = {
     "fixed 1 GiB": lambda: fixed(1 * GIB),
     "fixed 40 GiB": lambda: fixed(40 * GIB),
     "dynamic 10 MiB": lambda: dynamic(10 * MIB, blocks=[0, 3]),
+    "10 MiB empty": lambda: dynamic(10 * MIB),
     "40 GiB empty": lambda: dynamic(40 * GIB),
     "40 GiB full": lambda: full(40 * GIB),
     "40 GiB shuffled": lambda: full(40 * GIB, shuffled=True),
