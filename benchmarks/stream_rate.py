@@ -51,11 +51,12 @@ while image.read(1 << 20):
     pass
 """
 READERS: Final = {
-    OURS: [sys.executable, "-c", CHECK],
-    DISCARDED: [sys.executable, "-c", DISCARD],
     "cat >/dev/null": ["sh", "-c", "cat >/dev/null"],
+    DISCARDED: [sys.executable, "-c", DISCARD],
+    OURS: [sys.executable, "-c", CHECK],
     "oslo.utils InspectWrapper": [sys.executable, "-c", OSLO],
 }
+"""The first of them brings the image into the page cache."""
 
 
 def streams(folder: Path, size: int) -> Cases:

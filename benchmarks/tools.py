@@ -54,7 +54,7 @@ def do(path):
     file = os.open(path, os.O_RDONLY)
     size = os.fstat(file).st_size
     head = os.pread(file, 4096, 0)
-    os.pread(file, 4096, size - 4096)
+    os.pread(file, 4096, max(size - 4096, 0))
     entries = int.from_bytes(head[540:544], "big") if head[512:520] == b"cxsparse" else 0
     table = os.pread(file, 4 * entries, 1536)
     os.close(file)
