@@ -1,24 +1,33 @@
-"""What checking costs a pipe: the rate of StreamChecker against loops that read and discard, and against oslo.utils.
+"""What checking costs a pipe: the time of StreamChecker beside loops that read and discard, and oslo.utils'.
 
     python -m benchmarks.stream_rate [GIB]
 
 `cat IMAGE | ...` in each case, by turns, the median of five. Python's programs enlarge the pipe and read 1 MiB at a
 time; `cat >/dev/null` takes it as it comes. oslo.utils is measured where it is installed (extra `bench`).
+`benchmarks.compare` measures the same beside everything else.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from benchmarks.images import full
+from benchmarks.turns import ENVIRONMENT, by_turns, installed, table
 from fixtures.writer import GIB, fixed
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.turns import Cases
+
+OURS: Final = "StreamChecker"
+DISCARDED: Final = "read and discard"
+IMAGES: Final = {"fixed": fixed, "dynamic, full": full}
 DISCARD: Final = """
 import sys, fcntl
 fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, 1 << 20)
@@ -29,7 +38,9 @@ while sys.stdin.buffer.raw.readinto(view):
 CHECK: Final = """
 import sys
 from vhdcheck.streaming import StreamChecker, check_stream
-check_stream(sys.stdin.buffer.raw, StreamChecker(max_virtual_size="1TiB", max_physical_size="1TiB"))
+limits = dict(max_virtual_size="1TiB", max_physical_size="1TiB")
+report = check_stream(sys.stdin.buffer.raw, StreamChecker(target="generic", **limits))
+sys.exit(not report.ok)
 """
 OSLO: Final = """
 import sys, fcntl
@@ -39,34 +50,45 @@ image = InspectWrapper(sys.stdin.buffer.raw)
 while image.read(1 << 20):
     pass
 """
-CASES: Final[dict[str, list[str]]] = {
+READERS: Final = {
     "cat >/dev/null": ["sh", "-c", "cat >/dev/null"],
-    "read and discard": [sys.executable, "-c", DISCARD],
-    "StreamChecker": [sys.executable, "-c", CHECK],
-    **({"InspectWrapper": [sys.executable, "-c", OSLO]} if importlib.util.find_spec("oslo_utils") else {}),
+    DISCARDED: [sys.executable, "-c", DISCARD],
+    OURS: [sys.executable, "-c", CHECK],
+    "oslo.utils InspectWrapper": [sys.executable, "-c", OSLO],
 }
+"""The first of them brings the image into the page cache."""
 
 
-def seconds(image: Path, command: list[str]) -> float:
-    """Time one run."""
-    start = time.perf_counter()
-    with subprocess.Popen(["cat", image], stdout=subprocess.PIPE) as cat:
-        subprocess.run(command, stdin=cat.stdout, check=True)
-    return time.perf_counter() - start
+def streams(folder: Path, size: int) -> Cases:
+    """Write images of `size` bytes into a folder; each case returns the seconds of 1 GiB, start-up included."""
+    paths = {
+        name: make(size).write(folder / f"stream-{index}.vhd") for index, (name, make) in enumerate(IMAGES.items())
+    }
+    return {
+        (reader, image): _piped(path, command)
+        for image, path in paths.items()
+        for reader, command in READERS.items()
+        if command[-1] is not OSLO or installed("oslo_utils")
+    }
+
+
+def _piped(path: Path, command: list[str]) -> Callable[[], float]:
+    def run() -> float:
+        start = time.perf_counter()
+        with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+            subprocess.run(command, stdin=cat.stdout, stderr=subprocess.DEVNULL, check=True, env=ENVIRONMENT)
+        return (time.perf_counter() - start) * GIB / path.stat().st_size
+
+    return run
 
 
 def main(size: int) -> None:
-    """Measure, and print rates and their ratio."""
+    """Measure, and print times and their ratios."""
+    problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        image = fixed(size).write(Path(folder, "image.vhd"))
-        runs: dict[str, list[float]] = {name: [] for name in CASES}
-        for _ in range(5):
-            for name, command in CASES.items():
-                runs[name].append(seconds(image, command))
-    medians = {name: statistics.median(times) for name, times in runs.items()}
-    for name, median in medians.items():
-        rate = size / median / 2**20
-        print(f"{name:<20}{rate:8.0f} MiB/s, {median / medians['StreamChecker']:5.2f} of StreamChecker's time")
+        timings = by_turns(5, {"streams": streams(Path(folder), size)}, problems)
+    print("ms of a GiB, and in brackets the ratio to StreamChecker's:", *table(timings["streams"], 1e3, OURS), sep="\n")
+    print(*problems.items(), sep="\n", end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""Many small images: one command of ours, a loop within one process, and a process for each image."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.tools import ON_IMAGES, PROGRAMS, VHDCHECK
+from benchmarks.turns import figure, median, seconds
+from fixtures.writer import MIB, dynamic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Sequence
+    from pathlib import Path
+
+    from benchmarks.turns import Cases, Timings
+
+FEWER: Final = 2000
+MORE: Final = 10_000
+EACH: Final = 200
+"""Images that get a process each: enough for a rate."""
+SCAN: Final = 129
+"""Microseconds a file of `vhd-util scan -f -m`, which checks no table, measured where that tool could be built."""
+EVERY: Final = """
+import sys, warnings
+warnings.simplefilter("ignore")
+for path in open(sys.argv[1]).read().split(): do(path)
+"""
+"""Behind a program that defines `do`; its argument is a list of paths."""
+COLUMN: Final = "µs"
+TWO_JOBS: Final = f"vhdcheck --jobs 2, {MORE} images"
+TWO_JOBS_FEWER: Final = f"vhdcheck --jobs 2, {FEWER} images"
+QEMU: Final = "qemu-img info, a process each"
+
+
+def many(folder: Path, absent: Container[str]) -> Cases:
+    """Write the images into a folder; each case returns the seconds of one, start-up included."""
+    images = _written(folder)
+    half = folder / "fewer.txt"
+    half.write_text("".join(f"{path}\n" for path in images[:FEWER]), encoding="utf-8")
+    ours = (*VHDCHECK, "--format", "jsonl")
+    cases = {
+        f"vhdcheck, {FEWER} images": _together(FEWER, (*ours, "--files-from", half)),
+        TWO_JOBS_FEWER: _together(FEWER, (*ours, "--jobs", "2", "--files-from", half)),
+        TWO_JOBS: _together(MORE, (*ours, "--jobs", "2", images[0].parent)),
+    }
+    for tool in ("oslo.utils detect", "dissect open", "pyvhdi open"):
+        if tool not in absent:
+            program = (sys.executable, "-c", PROGRAMS[tool][1] + EVERY, half)
+            cases[f"{tool}, {FEWER} images in one process"] = _together(FEWER, program)
+    for tool, command in ON_IMAGES.items():
+        if tool != "vhdcheck" and tool not in absent:
+            cases[f"{tool}, a process each"] = _apart(command, images[:EACH])
+    return {(row, COLUMN): run for row, run in cases.items()}
+
+
+def _written(folder: Path) -> list[Path]:
+    original = dynamic(10 * MIB, blocks=[0, 3]).write(folder / "small.img")
+    within = folder / "many"
+    within.mkdir()
+    images = [within / f"{index:05}.vhd" for index in range(MORE)]
+    for image in images:
+        os.link(original, image)
+    return images
+
+
+def _together(number: int, command: Sequence[str | Path]) -> Callable[[], float]:
+    return lambda: seconds(command) / number
+
+
+def _apart(command: Sequence[str], images: Sequence[Path]) -> Callable[[], float]:
+    return lambda: sum(seconds((*command, image)) for image in images) / len(images)
+
+
+def rates(timings: Timings) -> list[str]:
+    """Write the medians as a table, beside the fastest of ours."""
+    lines = ["| | images/s | µs each | `--jobs 2` is so many times faster |", "|---|---|---|---|"]
+    each = {row: time for row, column in timings if (time := median(timings, row, column))}
+    each["`vhd-util scan -f -m`, elsewhere"] = SCAN / 1e6
+    for row, time in each.items():
+        times = f"{time / each[TWO_JOBS]:.1f}" if TWO_JOBS in each else "–"
+        lines.append(f"| {row} | {figure(1 / time)} | {figure(time * 1e6)} | {times} |")
+    return lines
