@@ -7,22 +7,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import rules, targets
-from vhdcheck.asking import Wanted
 from vhdcheck.codes import PRECEDENCE
 from vhdcheck.errors import UsageError
 from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.model import Image
-from vhdcheck.plan import steps
+from vhdcheck.plan import Known, steps
 from vhdcheck.sources import opened
 from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from vhdcheck.asking import Answers
+    from vhdcheck.asking import Answers, Wanted
     from vhdcheck.bitmaps import Bitmaps
-    from vhdcheck.plan import Known
     from vhdcheck.remote import AsyncUrlSource, UrlSource
     from vhdcheck.sources import Readable, Source
     from vhdcheck.targets import Target
@@ -105,16 +103,11 @@ async def acheck(
         )
     async with async_opened_url(source, name, download=download, storage_options=storage_options) as reader:
         run = _Run(reader, judged_for, deep=deep, allocation=allocation, now=now)
-        findings = []
-        step = run.answered()
-        while step is not None:
-            if isinstance(step, Wanted):
-                step = run.answered(await reader.read(step.spans))
-            else:
-                findings.append(step)
-                step = run.answered()
+        wanted = run.answered(())
+        while wanted is not None:
+            wanted = run.answered(await reader.read(wanted.spans))
         await reader.verify()
-        return run.report(findings)
+        return run.report()
 
 
 def iter_findings(
@@ -146,7 +139,13 @@ def _findings(
     opening: Callable[[], AbstractContextManager[Source]], target: Target, *, deep: bool, now: float | None
 ) -> Iterator[Finding]:
     with opening() as reader:  # now: whoever asked for them may never take the first
-        yield from _served(_Run(reader, target, deep=deep, now=now), reader)
+        run, taken = _Run(reader, target, deep=deep, now=now), 0
+        wanted = run.answered(())
+        while wanted is not None:
+            yield from run.findings[taken:]
+            taken = len(run.findings)
+            wanted = run.answered(reader.read(wanted.spans))
+        yield from run.findings[taken:]
         reader.verify()
 
 
@@ -183,20 +182,11 @@ def examine(
         SourceError: the image cannot be read, or changed meanwhile.
     """
     run = _Run(reader, target, deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
-    findings = list(_served(run, reader))
+    wanted = run.answered(())
+    while wanted is not None:
+        wanted = run.answered(reader.read(wanted.spans))
     reader.verify()
-    return run.report(findings)
-
-
-def _served(run: _Run, reader: Source) -> Iterator[Finding]:
-    """Serve an examination from a driver, and yield what it finds."""
-    step = run.answered()
-    while step is not None:
-        if isinstance(step, Wanted):
-            step = run.answered(reader.read(step.spans))
-        else:
-            yield step
-            step = run.answered()
+    return run.report()
 
 
 def resolve(target: str | Target, max_virtual_size: str | int | None, max_physical_size: str | int | None) -> Target:
@@ -221,49 +211,40 @@ class _Run:
         now: float | None,
         bitmaps: Bitmaps | None = None,
     ) -> None:
-        self.bytes_read = 0
-        self.rounds = 0
+        self.findings: list[Finding] = []
+        self._bytes_read = self._rounds = 0
         self._reader, self._target = reader, target
+        self._now = time.time() if now is None else now
         self._image = Image(reader.size)
-        plan = steps(self._image, deep=deep, allocation=allocation, bitmaps=bitmaps)
-        self._talk = self._talking(plan, time.time() if now is None else now)
+        self._plan = steps(self._image, deep=deep, allocation=allocation, bitmaps=bitmaps)
 
-    def answered(self, answer: Answers | None = None) -> Wanted | Finding | None:
-        """Take the answer to what was wanted; return what is wanted next, or a finding; None at the end."""
-        if answer is not None:
-            self.rounds += 1
-            self.bytes_read += sum(len(data) for data in answer if data is not None)
+    def answered(self, answer: Answers) -> Wanted | None:
+        """Take the answer to what was wanted, at first `()`; judge what is known now; return what is wanted next."""
+        if answer:
+            self._rounds += 1
+            self._bytes_read += sum([len(data) for data in answer if data is not None])
         try:
-            return self._talk.send(answer)
+            step = self._plan.send(answer) if answer else next(self._plan)
+            while isinstance(step, Known):
+                self.findings += rules.judge(
+                    step.part, step.value, image=self._image, target=self._target, now=self._now
+                )
+                step = next(self._plan)
         except StopIteration:
             return None
+        return step
 
-    def _talking(
-        self, plan: Generator[Wanted | Known, Answers, None], now: float
-    ) -> Generator[Wanted | Finding, Answers | None, None]:
-        answer: Answers = ()
-        while True:
-            try:
-                step = plan.send(answer) if answer else next(plan)
-            except StopIteration:
-                return
-            answer = ()
-            if isinstance(step, Wanted):
-                answer = (yield step) or ()
-            else:
-                yield from rules.judge(step.part, step.value, image=self._image, target=self._target, now=now)
-
-    def report(self, findings: list[Finding]) -> Report:
+    def report(self) -> Report:
         """Report the findings, in order, and what they cost."""
         traffic = getattr(self._reader, "traffic", None)  # a driver for URLs knows what went over the wire
         return Report(
             source=self._reader.name,
             size=self._reader.size,
             target=self._target,
-            findings=tuple(sorted(findings, key=_order)),
+            findings=tuple(sorted(self.findings, key=_order)),
             image=self._image,
-            bytes_read=traffic.bytes if traffic else self.bytes_read,
-            rounds=traffic.rounds if traffic else self.rounds,
+            bytes_read=traffic.bytes if traffic else self._bytes_read,
+            rounds=traffic.rounds if traffic else self._rounds,
             requests=traffic.requests if traffic else 0,
         )
 

@@ -165,7 +165,7 @@ def rule(
     return register
 
 
-def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> Iterator[Finding]:  # noqa: ANN401
+def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:  # noqa: ANN401
     """Run the rules of one part, in order.
 
     A rule that crashes becomes finding VHD999: the image is refused, out of caution.
@@ -178,6 +178,7 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
         now: the time, in Unix seconds.
     """
     given = {"image": image, "target": target, "now": now}
+    found = []
     for each in _BY_PART[part]:
         needs = each.needs
         try:
@@ -190,10 +191,11 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
             else:
                 faults = each.examines(value, *[given[name] for name in needs])
             for fault in faults:
-                yield each.finding(fault, image, target)
+                found.append(each.finding(fault, image, target))  # noqa: PERF401 (what came before a crash counts)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
-            yield RULES["VHD999"].finding(next(iter(internal_error(crash))), image, target)
+            found.append(RULES["VHD999"].finding(next(iter(internal_error(crash))), image, target))
+    return found
 
 
 def find(word: str) -> Rule:
