@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Entries = NDArray[np.uint32]
     Mask = NDArray[np.bool_]
+    Bits = NDArray[np.uint8]
+    Keys = NDArray[np.uint64]
+    Places = NDArray[np.intp]
 
 PART: Final = 1 << 15
 """Entries looked at in one go."""
@@ -92,15 +95,55 @@ def analyse(table: Entries, bounds: Bounds, *, padding: bytes = b"", batmap: byt
     )
 
 
-def by_place(table: Entries) -> NDArray[np.uint64]:
+def by_place(table: Entries) -> Keys:
     """Return the used entries in the order of the file, each as its first sector times 2**32 plus its block."""
-    keys: NDArray[np.uint64] = table.astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= np.arange(len(table), dtype=np.uint32)
-    if UNUSED in table:
-        keys = keys[table != UNUSED]
+    keys = np.empty(sum(int(np.count_nonzero(part != UNUSED)) for part in _parts(table)), dtype=np.uint64)
+    filled = 0
+    for number, part in enumerate(_parts(table)):
+        used = np.flatnonzero(part != UNUSED)
+        some = keys[filled : filled + len(used)]
+        some[:] = part[used]
+        some <<= np.uint64(32)
+        some |= (used + number * PART).astype(np.uint64)
+        filled += len(used)
     keys.sort()
     return keys
+
+
+def split(keys: Keys) -> tuple[Entries, Entries]:
+    """Take what `by_place` returns apart: blocks, and the sectors at which they begin."""
+    return keys.astype(np.uint32), (keys >> np.uint64(32)).astype(np.uint32)
+
+
+def runs(sectors: Entries, length: int, near: int) -> Places:
+    """Number the bitmaps, in the order of the file, that begin further than `near` bytes behind the one before."""
+    first = np.ones(len(sectors), dtype=np.bool_)
+    first[1:] = _steps(sectors) > (length + near) // SECTOR
+    return np.flatnonzero(first)
+
+
+def cut(pieces: list[bytes], sectors: Entries, firsts: Places, length: int) -> Bits:
+    """Cut bitmaps out of what was read of the file, a row for each.
+
+    Args:
+        pieces: the bytes of each run, from its first bitmap to the end of its last.
+        sectors: where the bitmaps begin.
+        firsts: which of them begin a run.
+        length: of a bitmap; one sector where a run has more than one.
+    """
+    read = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+    if len(firsts) == len(sectors):
+        return read.reshape(-1, length)
+    ends = np.cumsum([len(piece) // SECTOR for piece in pieces])
+    begins = np.concatenate(([0], ends[:-1])) - sectors[firsts]  # from a sector of the file to one of what was read
+    return read.reshape(-1, SECTOR)[sectors + np.repeat(begins, np.diff(firsts, append=len(sectors)))]
+
+
+def called_full(batmap: bytes, blocks: Entries) -> Mask:
+    """Mark the blocks whose bit is set in a batmap (most significant bit first); behind its end none is."""
+    bits = np.frombuffer(batmap + b"\0", dtype=np.uint8)
+    marked: Mask = bits[np.minimum(blocks >> np.uint32(3), len(batmap))] & (0x80 >> (blocks & np.uint32(7))) != 0
+    return marked
 
 
 def _marked_unused(bits: bytes, table: Entries) -> Hits:

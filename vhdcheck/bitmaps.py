@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
+if TYPE_CHECKING:
+    from vhdcheck.bat import Bits, Entries, Mask
+
 EXAMPLES: Final = 5
+ONES: Final = 0xFF
 
 
 @dataclass(slots=True)
@@ -21,6 +25,13 @@ class Blocks:
         self.count += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append((block, sector))
+
+    def add_all(self, mask: Mask, blocks: Entries, sectors: Entries) -> None:
+        """Count those that a mask over both arrays marks."""
+        marked = mask.nonzero()[0]
+        self.count += len(marked)
+        few = marked[: EXAMPLES - len(self.examples)]
+        self.examples += zip(blocks[few].tolist(), sectors[few].tolist(), strict=True)
 
 
 @dataclass(slots=True)
@@ -43,7 +54,7 @@ class Bitmaps:
 
 
 class Tally:
-    """Sorts bitmaps by kind, one at a time."""
+    """Sorts bitmaps by kind, many at a time: by the least and the greatest byte of each. Needs no numpy for that."""
 
     def __init__(self, header: int, sectors: int, last_block: int, last_sectors: int, batmap: bytes) -> None:
         """Prepare for an image.
@@ -58,41 +69,37 @@ class Tally:
         self.result = Bitmaps(basis=(header, sectors, last_block, last_sectors, crc32(batmap)))
         self._sectors = sectors
         self._last = last_block, max(1, min(last_sectors, sectors))
-        self._batmap = batmap
-        self._ones = b"\xff" * (sectors // 8)
-        self._judged, self._kind, self._padded = b"", self.result.empty, False
 
-    def add(self, block: int, sector: int, bitmap: bytes) -> None:
-        """Judge the bitmap of a block that begins at `sector`."""
-        if bitmap != self._judged or block == self._last[0]:
-            self._judge(block, bitmap)
-        self._kind.add(block, sector)
-        if self._kind is not self.result.full and self._is_called_full(block):
-            self.result.contradicted.add(block, sector)
-        if self._padded:
-            self.result.padding.add(block, sector)
+    def add(self, blocks: Entries, sectors: Entries, bitmaps: Bits, called_full: Mask | None = None) -> None:
+        """Judge bitmaps, in the order of the file.
 
-    def _judge(self, block: int, bitmap: bytes) -> None:
-        """Judge a bitmap; the next is likely to be the same, and is then not looked at again."""
+        Args:
+            blocks: whose they are.
+            sectors: where these blocks begin.
+            bitmaps: a row of bytes for each.
+            called_full: which of the blocks the batmap has marked, where there is one.
+        """
         length = -(-self._sectors // 8)
-        self._judged = b"" if block == self._last[0] else bitmap
-        if self._is_full(block, bitmap):
-            self._kind = self.result.full
-        else:
-            self._kind = self.result.partial if any(bitmap[:length]) else self.result.empty
-        padding = bitmap[length:]
-        self._padded = bool(padding.strip(b"\0") and padding.strip(b"\xff"))
+        used, padding = bitmaps[:, :length], bitmaps[:, length:]
+        full = _are_full(used, self._sectors)
+        last = (blocks == self._last[0]).nonzero()[0]
+        if len(last):
+            full[last] |= _are_full(used[last], self._last[1])
+        empty = (used.max(axis=1) == 0) & ~full
+        self.result.full.add_all(full, blocks, sectors)
+        self.result.empty.add_all(empty, blocks, sectors)
+        self.result.partial.add_all(~(full | empty), blocks, sectors)
+        if padding.size:
+            self.result.padding.add_all((padding.max(axis=1) > 0) & (padding.min(axis=1) < ONES), blocks, sectors)
+        if called_full is not None:
+            self.result.contradicted.add_all(called_full & ~full, blocks, sectors)
 
-    def _is_called_full(self, block: int) -> bool:
-        """Say whether the batmap has the block's bit set."""
-        byte = self._batmap[block // 8 : block // 8 + 1]
-        return bool(byte) and bool(byte[0] & 0x80 >> block % 8)
 
-    def _is_full(self, block: int, bitmap: bytes) -> bool:
-        """Say whether every sector that belongs to the disk is marked."""
-        if self._ones and bitmap.startswith(self._ones):
-            return True
-        sectors = self._last[1] if block == self._last[0] else self._sectors
-        whole, rest = divmod(sectors, 8)
+def _are_full(bitmaps: Bits, sectors: int) -> Mask:
+    """Mark the bitmaps whose first so many sectors are all marked; at least one."""
+    whole, rest = divmod(sectors, 8)
+    full: Mask = bitmaps[:, :whole].min(axis=1, initial=ONES) == ONES
+    if rest:
         mask = 0xFF << 8 - rest & 0xFF
-        return bitmap.startswith(b"\xff" * whole) and (not rest or bitmap[whole] & mask == mask)
+        full &= bitmaps[:, whole] & mask == mask
+    return full

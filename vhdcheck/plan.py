@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from vhdcheck.asking import Answers
-    from vhdcheck.bat import Entries
+    from vhdcheck.bat import Entries, Places
     from vhdcheck.bitmaps import Bitmaps
 
 END: Final = 4096
@@ -61,6 +61,10 @@ TABLE: Final = "block allocation table"
 BATMAP: Final = "batmap"
 BITMAP: Final = "bitmap["
 """How the path of a sector bitmap begins; the block's number and a bracket follow."""
+BITMAPS: Final = "bitmaps"
+"""The path of a span that has several bitmaps; to ask for each by itself, answer with None."""
+NEAR: Final = 4096
+"""Bytes between two bitmaps that are read rather than asked around: a page is read at the least, whoever asks."""
 BITMAPS_AT_ONCE: Final = 1 << 20
 """Bytes of sector bitmaps asked for at once, when deep."""
 KILLED: Final = b"\xc7" * FOOTER_SIZE
@@ -323,15 +327,38 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
     tally = Tally(header.offset, header.block_size // SECTOR, image.blocks_needed - 1, last_sectors, full)
     if image.bitmaps is not None and image.bitmaps.basis == tally.result.basis:
         return
+    length = header.bitmap_length
+    near = NEAR if header.block_size <= NEAR else 0
     keys = bat.by_place(table)
-    at_once = max(1, BITMAPS_AT_ONCE // header.bitmap_length)
+    at_once = max(1, BITMAPS_AT_ONCE // length)
     for start in range(0, len(keys), at_once):
-        batch = [divmod(key, 1 << 32) for key in keys[start : start + at_once].tolist()]
-        length = header.bitmap_length
-        bitmaps = yield Wanted(tuple(Span(sector * SECTOR, length, f"{BITMAP}{block}]") for sector, block in batch))
-        for (sector, block), bitmap in zip(batch, bitmaps, strict=True):
-            if bitmap is not None:
-                tally.add(block, sector, bitmap)
-            elif "sector bitmap" not in image.unseen:
+        blocks, sectors = bat.split(keys[start : start + at_once])
+        firsts = bat.runs(sectors, length, near)
+        answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
+        if None in answers and len(firsts) < len(blocks):
+            near = -1
+            firsts = bat.runs(sectors, length, near)
+            answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
+        if None in answers:
+            if "sector bitmap" not in image.unseen:
                 image.unseen.append("sector bitmap")
+            seen = [number for number, data in enumerate(answers) if data is not None]
+            blocks, sectors, firsts = blocks[seen], sectors[seen], firsts[: len(seen)]
+        bitmaps = bat.cut([data for data in answers if data is not None], sectors, firsts, length)
+        tally.add(blocks, sectors, bitmaps, bat.called_full(full, blocks) if full else None)
     image.bitmaps = tally.result
+
+
+def _wanted_bitmaps(blocks: Entries, sectors: Entries, firsts: Places, length: int) -> Wanted:
+    """Ask for runs of bitmaps; a run of more than one is named BITMAPS, for what lies between them is read too."""
+    if len(firsts) == len(blocks):
+        places = zip(blocks.tolist(), sectors.tolist(), strict=True)
+        return Wanted(tuple(Span(sector * SECTOR, length, f"{BITMAP}{block}]") for block, sector in places))
+    begins = sectors[firsts].tolist()
+    ends = [*sectors[firsts[1:] - 1].tolist(), int(sectors[-1])]
+    return Wanted(
+        tuple(
+            Span(begin * SECTOR, (end - begin) * SECTOR + length, BITMAPS)
+            for begin, end in zip(begins, ends, strict=True)
+        )
+    )

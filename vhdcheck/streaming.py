@@ -23,7 +23,7 @@ from vhdcheck.model import (
     Image,
     Span,
 )
-from vhdcheck.plan import BITMAP, Known, is_footer, steps
+from vhdcheck.plan import BITMAP, BITMAPS, Known, is_footer, steps
 from vhdcheck.streams import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
 
@@ -184,6 +184,9 @@ class StreamChecker:
                     if step.part in CERTAIN and self._is_trusted():
                         self._judge(step.part, step.value)
                     step = self._plan.send(())
+                    continue
+                if any(span.field == BITMAPS for span in step.spans):  # of each, the data behind it is looked at
+                    step = self._plan.send([None] * len(step.spans))
                     continue
                 self._request = step.spans
                 self._passing.wait_for([span for span in step.spans if span.offset < UNBOUNDED // 2])

@@ -10,10 +10,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pytest
 
 from benchmarks.images import full
-from fixtures.writer import GIB, MIB, SECTOR, Image, dynamic, fixed
+from fixtures.writer import GIB, KIB, MIB, SECTOR, Image, dynamic, fixed
 from vhdcheck import check
 from vhdcheck.cli import UNUSED
 
@@ -41,7 +42,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make().write(folder / f"{name}.vhd") for name, make in IMAGES.items()}
 
 
-def calls(path: Path) -> int:
+def calls(path: Path, *, deep: bool = False) -> int:
     """Count the calls, of Python functions and of others, that a check takes once everything is loaded."""
     for _ in range(70):  # construct compiles a structure when it was parsed 64 times
         check(path, target="generic")
@@ -54,7 +55,7 @@ def calls(path: Path) -> int:
     before = sys.getprofile()
     sys.setprofile(count)
     try:
-        check(path, target="generic")
+        check(path, target="generic", deep=deep)
     finally:
         sys.setprofile(before)
     return made
@@ -68,6 +69,23 @@ def test_calls(images: dict[str, Path], name: str) -> None:
 
 def test_a_table_costs_no_call_for_each_entry(images: dict[str, Path]) -> None:
     assert calls(images["40 GiB full"]) < calls(images["small dynamic"]) + 200
+
+
+@pytest.mark.parametrize("entries", [1 << 14, 1 << 16])
+def test_deep_costs_no_call_for_each_bitmap_of_small_blocks(tmp_path: Path, entries: int) -> None:
+    path = shuffled(entries, SECTOR).write(tmp_path / "image.vhd")
+    made = calls(path, deep=True) - calls(path)
+    assert made <= 1000 + entries // 12, f"{made / entries:.3f} calls for each of {entries} bitmaps"
+
+
+@pytest.mark.parametrize(("stored", "most"), [(False, 6), (True, 12)], ids=["holes", "data"])
+def test_deep_costs_a_read_for_each_bitmap_of_larger_blocks(tmp_path: Path, stored: bool, most: int) -> None:
+    entries, block_size = 1 << 12, 8 * KIB
+    path = shuffled(entries, block_size).write(tmp_path / "image.vhd")
+    if stored:
+        path.write_bytes(path.read_bytes())
+    made = calls(path, deep=True) - calls(path)
+    assert made <= 1000 + most * entries, f"{made / entries:.1f} calls for each bitmap"
 
 
 @pytest.mark.parametrize("name", MOST_READS)
@@ -113,8 +131,21 @@ def test_modules(images: dict[str, Path], arguments: Sequence[str], unwanted: se
     assert not loaded & unwanted, f"loaded, and not needed: {sorted(loaded & unwanted)}"
 
 
+def shuffled(entries: int, block_size: int, unused: int = 0) -> Image:
+    """Make a sound image of which every block is in use, but for a few, and no two follow each other; all are holes."""
+    image = dynamic(entries * block_size, block_size=block_size)
+    footer = image.read(-SECTOR, SECTOR)
+    first, slot = image.length // SECTOR, 1 + block_size // SECTOR
+    table = first + slot * np.random.default_rng(entries).permutation(entries)
+    table[:unused] = 0xFFFF_FFFF
+    image.put(1536, table.astype(">u4").tobytes())
+    return image.put((first + slot * entries) * SECTOR, footer)
+
+
 def longest(kind: str) -> Image:
     """Make an image whose table is as long as one may be, of blocks of a sector."""
+    if kind == "sound":
+        return shuffled(ENTRIES, SECTOR, unused=7)
     image = dynamic(ENTRIES * SECTOR, block_size=SECTOR)
     footer = image.read(-SECTOR, SECTOR)
     first = image.length // SECTOR - 1
@@ -125,21 +156,22 @@ def longest(kind: str) -> Image:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
-@pytest.mark.parametrize("kind", ["duplicate", "in the metadata", "past the end"])
-def test_memory_of_the_longest_table(tmp_path: Path, kind: str, root: Path) -> None:
+@pytest.mark.parametrize("deep", [False, True], ids=["", "deep"])
+@pytest.mark.parametrize("kind", ["duplicate", "in the metadata", "past the end", "sound"])
+def test_memory_of_the_longest_table(tmp_path: Path, kind: str, deep: bool, root: Path) -> None:
     """Measured by a process that starts the check, since a process inherits its parent's greatest size."""
     path = longest(kind).write(tmp_path / "image.vhd")
     program = (
         "import json, resource, subprocess, sys\n"
-        "code = 'import sys; from vhdcheck import check; print(check(sys.argv[1], target=\"generic\").ok)'\n"
-        "command = [sys.executable, '-c', code, sys.argv[1]]\n"
+        "code = 'import sys; from vhdcheck import check; '\\\n"
+        '    \'print(check(sys.argv[1], target="generic", deep=sys.argv[2] == "True").ok)\'\n'
+        "command = [sys.executable, '-c', code, *sys.argv[1:]]\n"
         "done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)\n"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
         "print(json.dumps([done.stdout.strip(), used * (1 if sys.platform == 'darwin' else 1024)]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, path], cwd=root, capture_output=True, text=True, check=True, timeout=120
-    )
+    command = [sys.executable, "-c", program, str(path), str(deep)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
     accepted, used = json.loads(done.stdout)
-    assert accepted == "False"
+    assert accepted == str(kind == "sound")
     assert used < MEMORY, f"{kind}: {used / MIB:.0f} MiB"

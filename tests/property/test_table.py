@@ -5,6 +5,7 @@ And that of small sound tables against numpy's.
 
 from __future__ import annotations
 
+import random
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -224,3 +225,13 @@ def test_neighbours_are_compared_across_the_pieces(distance: int, counts: tuple[
     assert (table.duplicate.count, table.overlapping.count, table.gaps) == (*counts, 0)
     found = [*table.duplicate.examples, *table.overlapping.examples]
     assert found == ([(bat.PART, int(entries[bat.PART]))] if distance < 2 else [])
+
+
+@pytest.mark.parametrize("used", [0, 1, 9, bat.PART, 2 * bat.PART + 3])
+@pytest.mark.parametrize("unused", [0, 1, bat.PART])
+def test_blocks_in_the_order_of_the_file(used: int, unused: int) -> None:
+    entries = [4 + 9 * number for number in range(used)] + [UNUSED] * unused
+    random.Random(used).shuffle(entries)
+    blocks, sectors = bat.split(bat.by_place(np.array(entries, dtype=np.uint32)))
+    expected = sorted((sector, block) for block, sector in enumerate(entries) if sector != UNUSED)
+    assert list(zip(sectors.tolist(), blocks.tolist(), strict=True)) == expected

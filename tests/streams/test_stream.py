@@ -197,6 +197,15 @@ def test_deep_finds_what_a_file_s_check_does_not_read() -> None:
     }
 
 
+def test_deep_looks_at_the_data_between_small_blocks_that_a_file_s_check_reads_at_once() -> None:
+    image = dynamic(400 * KIB, blocks=range(100), block_size=4 * KIB, bitmap=b"\xf0", content={7: b"x" * 2049, 9: b"x"})
+    checker = StreamChecker(target="generic", deep=True)
+    checker.feed(image.tobytes())
+    bitmaps = checker.finish().image.bitmaps
+    assert bitmaps is not None
+    assert (bitmaps.partial.count, bitmaps.unmarked.count, bitmaps.unmarked.examples[0][0]) == (100, 1, 7)
+
+
 @pytest.mark.parametrize("block_size", [4 * KIB, 2 * MIB])
 def test_bitmaps_sorted_by_a_copy_that_the_footer_contradicts_count_for_nothing(block_size: int) -> None:
     """The copy is XenServer's, so a batmap calls the block full; the footer is not, and knows of no batmap."""
