@@ -16,19 +16,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self, cast
 from vhdcheck.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from vhdcheck.model import Span
 
 PREFETCH: Final = 8
 """From so many spans on the kernel is told first, so that it reads them in parallel (cold: five times faster)."""
-
-LONG: Final = 1 << 20
-"""Bytes from which a span is worth the question whether it lies in a hole."""
-
-QUESTIONS: Final = 16
-"""How often that is asked of spans that are read together."""
 
 PAGE: Final = 4096
 """What the kernel reads at the least: spans no further apart are told of as one."""
@@ -101,46 +95,16 @@ class FileSource:
         raise SourceError(f"{self.name}: {kind}")
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
-        """Return each span's bytes: zeros for what lies in a hole of the file, the rest after telling the kernel."""
-        if len(spans) < PREFETCH and all(span.length < LONG for span in spans):
-            return [self._read(span.offset, span.length) for span in spans]
-        holes = list(self._are_holes(spans))
-        self._prefetch([span for span, hole in zip(spans, holes, strict=True) if not hole])
-        return [
-            bytes(span.length) if hole else self._read(span.offset, span.length)
-            for span, hole in zip(spans, holes, strict=True)
-        ]
-
-    def _prefetch(self, spans: Sequence[Span]) -> None:
-        """Tell the kernel what will be read."""
-        if len(spans) < PREFETCH or not hasattr(os, "posix_fadvise"):
-            return
-        start = end = spans[0].offset
-        for span in spans:
-            if not 0 <= span.offset - end <= PAGE:
-                os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
-                start = span.offset
-            end = span.offset + span.length
-        os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
-
-    def _are_holes(self, spans: Sequence[Span]) -> Iterator[bool]:
-        """Say of each span whether it surely lies in a hole; a file of which much is stored is not asked for long."""
-        start = end = 0
-        questions = QUESTIONS
-        for span in spans:
-            if questions and not start <= span.offset < end:
-                start, end = span.offset, self._data_from(span.offset)
-                questions -= 1
-            yield start <= span.offset <= end - span.length
-
-    def _data_from(self, offset: int) -> int:
-        """Say where the hole in the file ends that is at `offset`; `offset` where there is none, or nobody can tell."""
-        if not hasattr(os, "SEEK_DATA"):
-            return offset
-        try:
-            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
-        except OSError as error:
-            return os.fstat(self._descriptor).st_size if error.errno == errno.ENXIO else offset
+        """Return each span's bytes, after telling the kernel about many of them."""
+        if len(spans) >= PREFETCH and hasattr(os, "posix_fadvise"):
+            start = end = spans[0].offset
+            for span in spans:
+                if not 0 <= span.offset - end <= PAGE:
+                    os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+                    start = span.offset
+                end = span.offset + span.length
+            os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+        return [self._read(span.offset, span.length) for span in spans]
 
     def _read(self, offset: int, length: int) -> bytes:
         try:

@@ -57,41 +57,6 @@ def test_many_spans_are_prefetched_and_read(write: Write) -> None:
     source.close()
 
 
-BETWEEN_HOLES = {0: b"a" * 512, 3 * MIB: b"b" * 4096}
-"""What is stored of a file of 10 MiB."""
-
-
-@pytest.mark.parametrize(
-    "spans",
-    [
-        [Span(offset, 512) for offset in range(0, 10 * MIB, 64 * 1024)],
-        [Span(offset, 512) for offset in range(MIB, 10 * MIB, 64 * 1024)],
-        [Span(offset, 512) for offset in reversed(range(MIB, 10 * MIB, 64 * 1024))],
-        [Span(offset, 512) for offset in range(4 * MIB, 10 * MIB, 64 * 1024)],
-        [Span(3 * MIB - 600 + 100 * number, 100) for number in range(12)],
-        [Span(MIB, 2 * MIB)],
-        [Span(MIB, 2 * MIB + 1), Span(8 * MIB, 2 * MIB)],
-        [Span(5 * MIB, 5 * MIB)],
-    ],
-    ids=["from data", "from a hole", "backwards", "to the end", "into data", "a hole", "past a hole", "the last hole"],
-)
-def test_holes_are_zeros(write: Write, spans: list[Span]) -> None:
-    path = write(b"")
-    with path.open("r+b") as file:
-        file.truncate(10 * MIB)
-        for offset, data in BETWEEN_HOLES.items():
-            file.seek(offset)
-            file.write(data)
-    whole = path.read_bytes()
-    source = FileSource(path)
-    assert source.read(spans) == [whole[span.offset : span.end] for span in spans]
-    os.truncate(path, 6 * MIB)
-    if spans[-1].end > 6 * MIB:
-        with pytest.raises(SourceError, match="became shorter"):
-            source.read(spans)
-    source.close()
-
-
 @pytest.mark.parametrize("position", [0, 7, len(IMAGE), len(IMAGE) + 9])
 def test_a_file_object_s_position_is_put_back(position: int) -> None:
     file = io.BytesIO(IMAGE)
