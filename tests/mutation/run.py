@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 WORK: Final = ROOT / "build" / "mutation"
 TESTS: Final = {
     "vhdcheck/bat.py": "tests/property/test_table.py",
+    "vhdcheck/rules/limits.py": "tests/unit/test_targets.py",
     "vhdcheck/plan.py": "tests/unit/test_plan.py tests/streams/test_stream.py",
 }
 """Tests of a module besides the fixtures, which are all that a rule's verdict is judged by."""

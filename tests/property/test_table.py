@@ -222,6 +222,7 @@ def test_neighbours_are_compared_across_the_pieces(distance: int, counts: tuple[
     size = int(entries[-1] + 100) * 512
     table = bat.analyse(entries, tables.Bounds(len(entries), 1024, [], size, size))
     assert table.in_order
+    assert table.last_block == 2 * bat.PART - 1
     assert (table.duplicate.count, table.overlapping.count, table.gaps) == (*counts, 0)
     found = [*table.duplicate.examples, *table.overlapping.examples]
     assert found == ([(bat.PART, int(entries[bat.PART]))] if distance < 2 else [])

@@ -63,6 +63,15 @@ def test_an_override_judges() -> None:
     assert next(iter_findings(IMAGE, target="generic", max_physical_size="1k")).code == 609
 
 
+@pytest.mark.parametrize("which", ["max_virtual_size", "max_physical_size"])
+def test_a_cylinder_is_near_where_one_percent_is_less(which: str) -> None:
+    """Bundled targets have limits of which 1 % is more than the largest cylinder: 16 heads by 255 sectors."""
+    size = 10 * MIB if which == "max_virtual_size" else len(IMAGE)
+    for below, slugs in ((16 * 255 * 512, {"near-limit"}), (16 * 255 * 512 + 1, set())):
+        report = check(IMAGE, target="generic", **{which: size + below})  # type: ignore[arg-type]
+        assert {finding.slug for finding in report.findings} & {"near-limit"} == slugs
+
+
 @pytest.mark.parametrize("limit", ["40 apples", -1, True, ""])
 def test_a_malformed_limit(limit: str | int) -> None:
     for name in ("max_virtual_size", "max_physical_size"):
