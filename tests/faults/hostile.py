@@ -126,10 +126,10 @@ PATTERNS: Final = (
         lambda: full(FULL, 2 * MIB, _in_reverse(FULL, 4096)),
     ),
     Pattern(
-        "bitmaps of 8 388 608 blocks of one sector",
+        "bitmaps of 1 048 576 blocks of one sector",
         "time, with --deep",
         "empty-bitmap",
-        lambda: full(MANY, SECTOR, _in_reverse(MANY, 2)),
+        lambda: full(1 << 20, SECTOR, _in_reverse(1 << 20, 2)),
         ("--deep",),
     ),
     *(
