@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
     from pathlib import Path
 
 Cases: TypeAlias = "dict[tuple[str, str], Callable[[], float]]"
@@ -31,15 +31,17 @@ times.sort()
 print(times[len(times) // 2])
 """
 """Behind a program that defines `do`; its arguments are what to do it with, and whatever else the program takes."""
+REFUSALS: Final = (0, 1, 22)
+"""Exit statuses of readers that accept an image, or refuse it; vhd-util's is 22."""
 ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """As where it is installed: modules are compiled once, not in each process."""
 
 
-def seconds(command: Sequence[str | Path]) -> float:
-    """Time a process, which may judge as it likes."""
+def seconds(command: Sequence[str | Path], statuses: Container[int] = REFUSALS) -> float:
+    """Time a process that ends with one of these exit statuses; by default it may judge as it likes."""
     start = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, env=ENVIRONMENT)
-    if done.returncode not in (0, 1, 22):
+    if done.returncode not in statuses:
         raise OSError(f"exit status {done.returncode}")
     return time.perf_counter() - start
 

@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 WORK: Final = ROOT / "build" / "mutation"
 TESTS: Final = {
     "vhdcheck/bat.py": "tests/property/test_table.py",
+    "vhdcheck/tables.py": "tests/property/test_table.py",
     "vhdcheck/rules/limits.py": "tests/unit/test_targets.py",
     "vhdcheck/plan.py": "tests/unit/test_plan.py tests/streams/test_stream.py",
 }
