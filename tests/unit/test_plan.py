@@ -198,6 +198,14 @@ def test_locators_and_batmaps_that_claim_much(claim: int) -> None:
     assert Served(batmap.append(Footer(10 * MIB, disk_type=DYNAMIC, **TAP).pack())).bytes <= 4 * MIB
 
 
+@pytest.mark.parametrize(("sectors", "length"), [(2048, MIB), (2049, 0)])
+def test_a_batmap_is_read_up_to_that_of_the_longest_table(sectors: int, length: int) -> None:
+    image = dynamic(10 * MIB, batmap={"sectors": sectors}, slack=2 * MIB, **TAP)
+    batmap = Served(image).image.batmap
+    assert batmap is not None
+    assert len(batmap.map) == length
+
+
 @pytest.mark.parametrize("places", [[4] * 10, [4, 5, 6, 4, 5, 6], [0] * 10, [1, 2, 3]])
 def test_deep_asks_for_no_byte_twice(places: list[int]) -> None:
     image = dynamic(2 * len(places) * MIB, blocks=[0], bat=dict(enumerate(places)))
