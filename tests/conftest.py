@@ -30,7 +30,6 @@ settings.register_profile("thorough", parent=settings.get_profile("default"), ma
 settings.register_profile(
     "mutation",
     parent=settings.get_profile("default"),
-    max_examples=30,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )

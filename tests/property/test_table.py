@@ -176,6 +176,15 @@ def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes
         assert wrong or before_metadata_ends
 
 
+@given(st.binary(max_size=16), st.lists(st.booleans(), max_size=tables.SMALL))
+def test_a_table_that_its_batmap_contradicts_is_left_to_numpy(bits: bytes, used: list[bool]) -> None:
+    entries = [8 + 2 * block if is_used else UNUSED for block, is_used in enumerate(used)]
+    raw = struct.pack(f">{len(entries)}I", *entries)
+    bounds = tables.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30)
+    wrong = bat.analyse(bat.decode([raw], len(entries))[0], bounds, batmap=bits).full_unused.count
+    assert (tables.sound([raw], len(entries), bounds, bits) is None) == bool(wrong)
+
+
 def test_a_sound_table_needs_no_numpy() -> None:
     entries = list(range(8, 8 + 2 * tables.SMALL, 2))
     case = Case(entries, tables.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30))
