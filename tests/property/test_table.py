@@ -177,6 +177,7 @@ def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes
 
 
 @given(st.binary(max_size=16), st.lists(st.booleans(), max_size=tables.SMALL))
+@example(b"\0\1", [True] * 15 + [False])
 def test_a_table_that_its_batmap_contradicts_is_left_to_numpy(bits: bytes, used: list[bool]) -> None:
     entries = [8 + 2 * block if is_used else UNUSED for block, is_used in enumerate(used)]
     raw = struct.pack(f">{len(entries)}I", *entries)
