@@ -135,3 +135,15 @@ def test_a_rule_that_raises_takes_nothing_else_with_it(breaks: Callable[..., Non
     breaks(Fault("found before"))
     findings = check(built("saved-1"), now=NOW).findings
     assert {finding.slug for finding in findings} == {"footer-cookie", "internal-error", "saved-state", "no-blocks"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dynamic-footer-alone", "a file with room for a header"),
+        ("header-over-the-end", "a multiple of 512 from 0x200 to 0x400"),
+    ],
+)
+def test_what_is_expected_can_be_had(name: str, expected: str) -> None:
+    (finding,) = [each for each in check(built(name), now=NOW).findings if each.slug == "dynamic-data-offset"]
+    assert finding.expected == expected

@@ -64,10 +64,13 @@ def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
         return
     end = footer.data_offset + layout.HEADER_SIZE
     if footer.data_offset < SECTOR or footer.data_offset % SECTOR or end > image.footer_offset:
+        last = (image.footer_offset - layout.HEADER_SIZE) // SECTOR * SECTOR
         yield Fault(
             "the data offset does not lead to a dynamic header",
             footer.span("data_offset"),
-            expected=f"a multiple of 512 from 0x200 to 0x{max(image.footer_offset - layout.HEADER_SIZE, SECTOR):x}",
+            expected=f"a multiple of 512 from 0x200 to 0x{last:x}"
+            if last >= SECTOR
+            else "a file with room for a header",
             found=f"0x{footer.data_offset:x}",
         )
 
