@@ -143,6 +143,8 @@ def longest(kind: str) -> Image:
     """Make an image whose table is as long as one may be, of blocks of a sector."""
     if kind == "sound":
         return shuffled(ENTRIES, SECTOR, unused=7)
+    if kind == "a quarter, deep":  # of all of them it would read 8 GiB
+        return shuffled(ENTRIES // 4, SECTOR, unused=7)
     image = dynamic(ENTRIES * SECTOR, block_size=SECTOR)
     footer = image.read(-SECTOR, SECTOR)
     first = image.length // SECTOR - 1
@@ -153,9 +155,17 @@ def longest(kind: str) -> Image:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
-@pytest.mark.parametrize("deep", [False, True], ids=["", "deep"])
-@pytest.mark.parametrize("kind", ["duplicate", "in the metadata", "past the end", "sound"])
-def test_memory_of_the_longest_table(tmp_path: Path, kind: str, deep: bool, root: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        ("duplicate", MEMORY),
+        ("in the metadata", MEMORY),
+        ("past the end", MEMORY),
+        ("sound", MEMORY),
+        ("a quarter, deep", MEMORY // 4 + 32 * MIB),  # the interpreter, numpy and a MiB of bitmaps at a time
+    ],
+)
+def test_memory_of_the_longest_table(tmp_path: Path, kind: str, most: int, root: Path) -> None:
     """Measured by a process that starts the check, since a process inherits its parent's greatest size."""
     path = longest(kind).write(tmp_path / "image.vhd")
     program = (
@@ -167,8 +177,8 @@ def test_memory_of_the_longest_table(tmp_path: Path, kind: str, deep: bool, root
         "used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
         "print(json.dumps([done.stdout.strip(), used * (1 if sys.platform == 'darwin' else 1024)]))"
     )
-    command = [sys.executable, "-c", program, str(path), str(deep)]
+    command = [sys.executable, "-c", program, str(path), str("deep" in kind)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
     accepted, used = json.loads(done.stdout)
-    assert accepted == str(kind == "sound")
-    assert used < MEMORY, f"{kind}: {used / MIB:.0f} MiB"
+    assert accepted == str(kind in {"sound", "a quarter, deep"})
+    assert used < most, f"{kind}: {used / MIB:.0f} MiB"
