@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fixtures.structures import Batmap, Footer, Header, Locator, checksum
 from fixtures.writer import FIXED, GIB, MIB, PARENT_ID, TAP, UNIQUE_ID, dynamic
@@ -128,6 +130,11 @@ def test_batmap() -> None:
     assert (batmap.version, batmap.checksum, batmap.encrypted) == (0x10002, ~0x80 & 0xFFFF_FFFF, True)
     assert batmap.span("size") == model.Span(2048 + 16, 4, "batmap.size")
     assert not model.Batmap.parse(Batmap(b"", 2560, 3, version=0x10001, key_cookie=1).pack(0), 0).encrypted
+
+
+@given(st.binary(max_size=1024) | st.integers(0, 1024).map(lambda length: b"\xff" * length), st.integers(0, 1020))
+def test_checksum_is_the_plain_sum(data: bytes, at: int) -> None:
+    assert model.checksum(data, at) == ~(sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
 
 
 def test_checksum_is_the_other_writer_s() -> None:
