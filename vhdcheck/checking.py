@@ -123,8 +123,8 @@ def iter_findings(
 ) -> Iterator[Finding]:
     """Check an image, and yield each finding as soon as its part of the image is known.
 
-    The findings are those of `check`, which explains the arguments, in the order in which they become certain. A
-    pipeline can stop at the first ERROR: nothing more of the image is read then.
+    The findings are those of `check`, which explains the arguments, in the order in which they become certain, and
+    before more is read. A pipeline can stop at the first ERROR: nothing more of the image is read then.
 
     Raises:
         UsageError: an unknown target, a malformed limit, a source of the wrong kind.

@@ -336,7 +336,7 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
         firsts = bat.runs(sectors, length, near)
         answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
         if None in answers and len(firsts) < len(blocks):
-            near = -1
+            near = -1  # what part of a run is lost is not known: each by itself, and of those that come none is a run
             firsts = bat.runs(sectors, length, near)
             answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
         if None in answers:

@@ -147,3 +147,10 @@ def test_a_rule_that_raises_takes_nothing_else_with_it(breaks: Callable[..., Non
 def test_what_is_expected_can_be_had(name: str, expected: str) -> None:
     (finding,) = [each for each in check(built(name), now=NOW).findings if each.slug == "dynamic-data-offset"]
     assert finding.expected == expected
+
+
+def test_a_footer_alone_is_not_to_be_mended() -> None:
+    report = check(built("dynamic-footer-alone"), now=NOW)
+    (finding,) = [each for each in report.findings if each.slug == "footer-copy-missing"]
+    assert finding.found == "the footer itself: the file has nothing else"
+    assert finding.fix == "transfer the image again: all but its footer is missing"

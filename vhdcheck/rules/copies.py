@@ -119,11 +119,13 @@ def footer_copy_missing(copies: Image) -> Iterator[Fault]:
     """
     footer = copies.footer
     if footer is not None and footer.is_sparse and copies.copy is None:
+        alone = not footer.offset
         yield Fault(
             "the copy of the footer at the start of the file is missing",
             Span(0, min(SECTOR, copies.size), "footer_copy"),
             expected="conectix",
-            found="something else",
+            found="the footer itself: the file has nothing else" if alone else "something else",
+            fix="transfer the image again: all but its footer is missing" if alone else "",
         )
 
 
