@@ -9,8 +9,9 @@ import pytest
 
 from benchmarks.images import full_table
 from fixtures.writer import MIB, SECTOR, dynamic
-from vhdcheck import allocation, bat, layout, tables
-from vhdcheck.model import DynamicHeader, Footer, Span
+from vhdcheck import allocation, bat, tables
+from vhdcheck.format import layout
+from vhdcheck.format.structures import DynamicHeader, Footer, Span
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

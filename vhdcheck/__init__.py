@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.findings import Failure, Finding, Report, Severity
     from vhdcheck.listing import listed
-    from vhdcheck.model import Image, Span
+    from vhdcheck.format.structures import Image, Span
     from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
 
@@ -51,12 +51,12 @@ _HOMES = {
     "Code": "codes",
     "Failure": "findings",
     "Finding": "findings",
-    "Image": "model",
+    "Image": "format.structures",
     "ImageRefused": "errors",
     "Report": "findings",
     "Severity": "findings",
     "SourceError": "errors",
-    "Span": "model",
+    "Span": "format.structures",
     "StreamChecker": "streaming",
     "Target": "targets",
     "UsageError": "errors",

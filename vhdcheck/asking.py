@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdcheck.model import Span
+from vhdcheck.format.structures import Span
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from vhdcheck.model import Image
+    from vhdcheck.format.structures import Image
 
     Answers = Sequence[bytes | None]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from concurrent.futures import Executor, Future
 
-    from vhdcheck.model import Image
+    from vhdcheck.format.structures import Image
     from vhdcheck.targets import Target
 
 BATCH: Final = 64

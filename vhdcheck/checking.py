@@ -10,7 +10,7 @@ from vhdcheck import rules, targets
 from vhdcheck.codes import PRECEDENCE
 from vhdcheck.errors import UsageError
 from vhdcheck.findings import Finding, Report, Severity
-from vhdcheck.model import Image
+from vhdcheck.format.structures import Image
 from vhdcheck.plan import Known, steps
 from vhdcheck.sources import opened
 from vhdcheck.urls import is_url

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vhdcheck.codes import PRECEDENCE, Code, message
 
 if TYPE_CHECKING:
-    from vhdcheck.model import Image, Span
+    from vhdcheck.format.structures import Image, Span
     from vhdcheck.targets import Target
 
 

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.errors import SourceError
-from vhdcheck.names import SUFFIXES
+from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.remote import close_in, driver_of, file_system, loop_of_fsspec, lowered, secrets_in, wait_for
 from vhdcheck.transports import LISTED, TIMEOUT, Store, Told, reason, traits
 from vhdcheck.urls import Stored, redacted

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vhdcheck.asking import Reader, Wanted
 from vhdcheck.bitmaps import Tally
-from vhdcheck.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
-from vhdcheck.model import (
+from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.format.structures import (
     BATMAP_COOKIE,
     COOKIE,
     DIFFERENCING,

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck import targets
-from vhdcheck.chs import chs_size_down, chs_size_up
-from vhdcheck.model import COOKIE, FIXED, Footer, Image
+from vhdcheck.format.geometry import chs_size_down, chs_size_up
+from vhdcheck.format.structures import COOKIE, FIXED, Footer, Image
 from vhdcheck.units import grouped
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.layout import FOOTER_SIZE, HEADER_SIZE
-from vhdcheck.model import Footer
+from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
+from vhdcheck.format.structures import Footer
 from vhdcheck.plan import is_footer
 from vhdcheck.transports import Http, Store, reason
 from vhdcheck.units import SECTOR, round_up
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
     from typing import TypeVar
 
-    from vhdcheck.model import Span
+    from vhdcheck.format.structures import Span
 
     T = TypeVar("T")
 

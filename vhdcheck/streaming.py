@@ -12,8 +12,8 @@ from vhdcheck.bitmaps import Blocks
 from vhdcheck.checking import examine, resolve
 from vhdcheck.errors import ImageRefused, SourceError
 from vhdcheck.findings import Finding, Report, Severity
-from vhdcheck.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
-from vhdcheck.model import (
+from vhdcheck.format.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
+from vhdcheck.format.structures import (
     BATMAP_1_2,
     COOKIE,
     DIFFERENCING,

@@ -15,7 +15,7 @@ from vhdcheck.units import SECTOR
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vhdcheck.model import Span
+    from vhdcheck.format.structures import Span
 
 KEPT: Final = SEARCH
 """Bytes kept of either end: as much of the end as is searched for a footer."""

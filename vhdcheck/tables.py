@@ -17,7 +17,7 @@ from vhdcheck.units import SECTOR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.model import Span
+    from vhdcheck.format.structures import Span
 
 UNUSED: Final = 0xFFFF_FFFF
 EXAMPLES: Final = 5

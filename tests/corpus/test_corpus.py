@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from vhdcheck import Severity, check
-from vhdcheck.model import DIFFERENCING, EPOCH, FIXED
+from vhdcheck.format.structures import DIFFERENCING, EPOCH, FIXED
 
 if TYPE_CHECKING:
     from vhdcheck import Report

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.writer import GIB, MIB
 from vhdcheck import Code, Severity, check
-from vhdcheck.model import DYNAMIC, FIXED
+from vhdcheck.format.structures import DYNAMIC, FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

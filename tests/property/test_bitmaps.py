@@ -14,7 +14,7 @@ from fixtures.writer import KIB, SECTOR, TAP, dynamic
 from vhdcheck import bat
 from vhdcheck.asking import Wanted
 from vhdcheck.bitmaps import EXAMPLES, Bitmaps, Blocks, Tally
-from vhdcheck.model import Image
+from vhdcheck.format.structures import Image
 from vhdcheck.plan import BITMAPS, steps
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.structures import Batmap, Footer, Header, Locator
-from vhdcheck import layout
+from vhdcheck.format import layout
 
 U8, U16, U32, U64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
 

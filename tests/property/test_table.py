@@ -15,7 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vhdcheck import Span, bat, layout, tables
+from vhdcheck import Span, bat, tables
+from vhdcheck.format import layout
 
 UNUSED = 0xFFFF_FFFF
 SECTOR = 512

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vhdcheck import Report
-    from vhdcheck.model import Footer
+    from vhdcheck.format.structures import Footer
 
     Checked = Callable[[Case], Report]
 

@@ -7,7 +7,7 @@ import pytest
 
 from vhdcheck.codes import MEANINGS, PRECEDENCE, TEXTS, Code, message
 from vhdcheck.findings import Finding, Report, Severity
-from vhdcheck.model import Image
+from vhdcheck.format.structures import Image
 from vhdcheck.targets import load
 from vhdcheck.units import GIB
 

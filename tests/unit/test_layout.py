@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fixtures.structures import Batmap, Footer, Header, Locator
-from vhdcheck import layout
+from vhdcheck.format import layout
 
 STRUCTURES = {
     "FOOTER": (layout.FOOTER, 512),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import os
 
     from vhdcheck.findings import Report
-    from vhdcheck.model import Image
+    from vhdcheck.format.structures import Image
     from vhdcheck.targets import Target
 
 __all__ = ["Change", "Mending", "mend"]

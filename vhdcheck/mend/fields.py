@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from vhdcheck import layout
-from vhdcheck.chs import is_mended_by_its_own
-from vhdcheck.model import (
+from vhdcheck.format import layout
+from vhdcheck.format.geometry import is_mended_by_its_own
+from vhdcheck.format.structures import (
     COOKIE,
     EPOCH,
     FIXED,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck import layout, names
-from vhdcheck.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.format import creators
+from vhdcheck.format import layout
+from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.fields import FOOTER_SUM, is_from_the_future, mended_footer, put
-from vhdcheck.model import (
+from vhdcheck.format.structures import (
     COOKIE,
     DYNAMIC,
     FIXED,
@@ -132,8 +133,8 @@ def _every_field_is_plausible(footer: Footer) -> bool:
         and len(footer.raw) == FOOTER_SIZE
         and footer.features == 2  # noqa: PLR2004 (the reserved bit alone)
         and footer.file_format_version == FORMAT_VERSION
-        and footer.creator_application in names.CREATORS
-        and footer.creator_host_os in names.HOSTS
+        and footer.creator_application in creators.CREATORS
+        and footer.creator_host_os in creators.HOSTS
         and footer.original_size == footer.current_size > 0
         and footer.current_size % SECTOR == 0
         and footer.geometry in (geometry(footer.current_size), MAX_GEOMETRY)

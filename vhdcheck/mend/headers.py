@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.layout import HEADER_SIZE
+from vhdcheck.format.layout import HEADER_SIZE
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.fields import HEADER_SUM, mended_header, signed
-from vhdcheck.model import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, Image
+from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, Image
 
 if TYPE_CHECKING:
-    from vhdcheck.model import DynamicHeader
+    from vhdcheck.format.structures import DynamicHeader
 
 
 def true_header(image: Image) -> bytes | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from vhdcheck import names
-from vhdcheck.model import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer, Image
+from vhdcheck.format import creators
+from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer, Image
 from vhdcheck.units import count, exact, grouped, human
 
 if TYPE_CHECKING:
-    from vhdcheck.model import DynamicHeader
+    from vhdcheck.format.structures import DynamicHeader
 
 
 def paragraph(image: Image) -> str:
@@ -22,7 +22,7 @@ def paragraph(image: Image) -> str:
     if footer.disk_type in (FIXED, DYNAMIC, DIFFERENCING):
         what = f"{_article(what)} {what} disk"
     else:  # "a link to a physical drive disk" would puzzle
-        what = f"A disk of type {footer.disk_type}" + (f" ({what})" if footer.disk_type in names.DISK_TYPES else "")
+        what = f"A disk of type {footer.disk_type}" + (f" ({what})" if footer.disk_type in creators.DISK_TYPES else "")
     disk = f"{what} of {exact(footer.current_size)}"
     sentences = [f"{disk} in a file of {exact(image.size)}, made by {creator(footer)}{_when(footer)}."]
     if image.header is not None:
@@ -36,7 +36,7 @@ def paragraph(image: Image) -> str:
 
 def kind(footer: Footer) -> str:
     """The disk type in a word."""
-    return names.DISK_TYPES.get(footer.disk_type, f"type {footer.disk_type}")
+    return creators.DISK_TYPES.get(footer.disk_type, f"type {footer.disk_type}")
 
 
 def _article(word: str) -> str:
@@ -47,8 +47,8 @@ def creator(footer: Footer) -> str:
     """The creator in words: `qemu-img ("qemu" 5.3)`."""
     tag = footer.creator_application.rstrip(b"\0 ").decode("ascii", "backslashreplace")
     version = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
-    name = names.CREATORS.get(footer.creator_application)
-    host = names.HOSTS.get(footer.creator_host_os)
+    name = creators.CREATORS.get(footer.creator_application)
+    host = creators.HOSTS.get(footer.creator_host_os)
     words = f'{name} ("{tag}" {version})' if name else f'an unknown program ("{tag}" {version})'
     return f"{words} on {host}" if host and host != name else words
 
@@ -83,8 +83,8 @@ def other_sizes(image: Image) -> list[tuple[str, int]]:
         sizes.append(("libvhdi and oslo.utils go by the original size,", footer.original_size))
     tag = footer.creator_application
     saturated = footer.geometry == (65535, 16, 255)
-    if footer.geometry_size != footer.current_size and not saturated and tag not in names.CURRENT_SIZE_ALWAYS:
-        who = "qemu" if tag in names.CHS_ALWAYS else "qemu 9 and older"
+    if footer.geometry_size != footer.current_size and not saturated and tag not in creators.CURRENT_SIZE_ALWAYS:
+        who = "qemu" if tag in creators.CHS_ALWAYS else "qemu 9 and older"
         sizes.append((f"{who} goes by the geometry,", footer.geometry_size))
     if image.copy is not None and footer is not image.copy and image.copy.current_size != footer.current_size:
         sizes.append(("readers of the footer's copy see", image.copy.current_size))

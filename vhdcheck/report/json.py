@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdcheck.findings import Finding, Report
-    from vhdcheck.model import Span
+    from vhdcheck.format.structures import Span
     from vhdcheck.targets import Target
 
 SCHEMA_VERSION: Final = 1

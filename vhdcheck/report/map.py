@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from vhdcheck.allocation import Allocation, Strip
-    from vhdcheck.model import Image
+    from vhdcheck.format.structures import Image
 
     Paint = Callable[[str, str], str]
 

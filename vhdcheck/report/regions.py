@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.model import FIXED
+from vhdcheck.format.structures import FIXED
 from vhdcheck.units import count, human
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.model import Image
+    from vhdcheck.format.structures import Image
 
 WASTE: Final = frozenset({"gap", "slack", "trailing bytes", "behind the disk"})
 """Regions that belong to nothing."""

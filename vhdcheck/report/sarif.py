@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdcheck.findings import Finding, Report
-    from vhdcheck.model import Span
+    from vhdcheck.format.structures import Span
     from vhdcheck.rules import Rule
     from vhdcheck.targets import Target
 

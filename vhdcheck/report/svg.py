@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from vhdcheck.findings import Finding
-    from vhdcheck.model import Span
+    from vhdcheck.format.structures import Span
     from vhdcheck.report.regions import Region
 
 COLUMNS: Final = 32

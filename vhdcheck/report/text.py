@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.findings import Finding, Report
-    from vhdcheck.model import Image
+    from vhdcheck.format.structures import Image
     from vhdcheck.report.map import Signs
 
 _STYLES: Final = {

@@ -23,7 +23,7 @@ from vhdcheck.remedies import MEND, REBUILD, fitted
 from vhdcheck.targets import suggestion
 
 if TYPE_CHECKING:
-    from vhdcheck.model import Image, Span
+    from vhdcheck.format.structures import Image, Span
     from vhdcheck.targets import Target
 
 NOTE, WARNING, ERROR = Severity.NOTE, Severity.WARNING, Severity.ERROR

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.layout import BATMAP_HEADER_SIZE
-from vhdcheck.model import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap, Image, Slack, Span
+from vhdcheck.format.layout import BATMAP_HEADER_SIZE
+from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap, Image, Slack, Span
 from vhdcheck.rules import NOTE, WARNING, Fault, rule
 from vhdcheck.rules.table import examples
 from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from vhdcheck import layout, names
+from vhdcheck.format import creators
+from vhdcheck.format import layout
 from vhdcheck.codes import Code
-from vhdcheck.model import (
+from vhdcheck.format.structures import (
     COOKIE,
     DIFFERENCING,
     DYNAMIC,
@@ -217,7 +218,7 @@ def disk_type(footer: Footer) -> Iterator[Fault]:
         again.
     """
     if footer.disk_type not in (FIXED, DYNAMIC, DIFFERENCING):
-        name = names.DISK_TYPES.get(footer.disk_type, "unknown")
+        name = creators.DISK_TYPES.get(footer.disk_type, "unknown")
         yield Fault(
             f"the disk type is none that can be read: {name}",
             footer.span("disk_type"),

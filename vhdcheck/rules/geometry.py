@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck import names
-from vhdcheck.chs import is_cut_by_readers, is_mended_by_its_own
-from vhdcheck.model import MAX_GEOMETRY, Footer, Span, geometry
+from vhdcheck.format import creators
+from vhdcheck.format.geometry import is_cut_by_readers, is_mended_by_its_own
+from vhdcheck.format.structures import MAX_GEOMETRY, Footer, Span, geometry
 from vhdcheck.remedies import MEND, REBUILD
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import GIB, MIB, SECTOR, exact, round_up
@@ -110,7 +110,7 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
     """
     if not is_cut_by_readers(footer, footer.geometry):
         return
-    who = "qemu" if footer.creator_application in names.CHS_ALWAYS else "qemu 9 and older"
+    who = "qemu" if footer.creator_application in creators.CHS_ALWAYS else "qemu 9 and older"
     yield Fault(
         f"the geometry spans less than the disk, and {who} would cut off the rest",
         _geometry_span(footer),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck import names
-from vhdcheck.chs import chs_size_down, chs_size_up
+from vhdcheck.format import creators
+from vhdcheck.format.geometry import chs_size_down, chs_size_up
 from vhdcheck.codes import Code
-from vhdcheck.model import DIFFERENCING, FIXED, Footer, Image, Span
+from vhdcheck.format.structures import DIFFERENCING, FIXED, Footer, Image, Span
 from vhdcheck.remedies import MEND, REBUILD, SHRINK, TO_FIXED
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.geometry import MAX_DYNAMIC
@@ -174,7 +174,7 @@ def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Ite
     if limit is None or footer.current_size > limit:
         return
     sizes = [(footer.original_size, footer.span("original_size"), "oslo.utils (Glance, Nova) and libvhdi")]
-    if footer.creator_application in names.CHS_ALWAYS and footer.geometry_size > limit:
+    if footer.creator_application in creators.CHS_ALWAYS and footer.geometry_size > limit:
         sizes.append((footer.geometry_size, footer.span("cylinders"), "qemu"))
     if (copy := image.copy) is not None and copy is not footer and footer.is_sparse:
         sizes.append((copy.current_size, copy.span("current_size"), "qemu 10 and every reader of the copy"))
@@ -192,7 +192,7 @@ def disk_type_not_accepted(footer: Footer, target: Target) -> Iterator[Fault]:
     Matters: the import fails. Azure takes fixed disks only.
     Fix: convert it to a type in the target's list, as the finding says.
     """
-    kind = names.DISK_TYPES.get(footer.disk_type, "")
+    kind = creators.DISK_TYPES.get(footer.disk_type, "")
     if kind in ("fixed", "dynamic") and kind not in target.disk_types:
         size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
         command = TO_FIXED.replace("{size}", str(size)) if "fixed" in target.disk_types else REBUILD
@@ -276,7 +276,7 @@ def creator_not_resizable(footer: Footer, target: Target) -> Iterator[Fault]:
     """
     tag = footer.creator_application.decode("latin-1").rstrip("\0 ")
     if tag in target.unresizable_creators:
-        creator = names.CREATORS.get(footer.creator_application, tag)
+        creator = creators.CREATORS.get(footer.creator_application, tag)
         yield Fault(
             f"{target.name} cannot resize images by {creator}",
             footer.span("creator_application"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from vhdcheck import names
+from vhdcheck.format import creators
 from vhdcheck.codes import Code
-from vhdcheck.model import (
+from vhdcheck.format.structures import (
     DIFFERENCING,
     EPOCH,
     HEADER_COOKIE,
@@ -186,11 +186,11 @@ def locator_platform_code(header: DynamicHeader, image: Image) -> Iterator[Fault
     Fix: none is needed where another locator is right; XenServer wants the image merged elsewhere.
     """
     for locator in _locators(header, image):
-        if any(locator.platform_code) and locator.platform_code not in names.PLATFORMS:
+        if any(locator.platform_code) and locator.platform_code not in creators.PLATFORMS:
             yield Fault(
                 f"parent locator {locator.index} is of no known platform",
                 header.locator_span(locator.index, "platform_code"),
-                expected=", ".join(code.decode().strip() for code in names.PLATFORMS),
+                expected=", ".join(code.decode().strip() for code in creators.PLATFORMS),
                 found=locator.platform_code.hex(" "),
             )
 

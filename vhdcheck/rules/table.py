@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import Code
-from vhdcheck.model import DIFFERENCING, Image, Span, is_zero
+from vhdcheck.format.structures import DIFFERENCING, Image, Span, is_zero
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.bitmaps import Blocks
-    from vhdcheck.model import DynamicHeader
+    from vhdcheck.format.structures import DynamicHeader
     from vhdcheck.tables import Hits, Table
 
 

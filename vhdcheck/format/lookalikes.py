@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from vhdcheck.model import FileEnds
+    from vhdcheck.format.structures import FileEnds
 
 
 class Format(NamedTuple):

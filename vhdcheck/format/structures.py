@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import adler32
 
-from vhdcheck import layout
+from vhdcheck.format import layout
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck import names
-from vhdcheck.model import MAX_GEOMETRY, geometry
+from vhdcheck.format import creators
+from vhdcheck.format.structures import MAX_GEOMETRY, geometry
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
-    from vhdcheck.model import Footer
+    from vhdcheck.format.structures import Footer
 
 _SHAPES = [(heads, 17) for heads in range(4, 17)] + [(16, 31), (16, 63), (16, 255)]
 """Heads and sectors per track that the specification's algorithm can choose."""
@@ -50,7 +50,7 @@ def chs_size_down(size: int) -> int:
 
 def is_cut_by_readers(footer: Footer, chs: tuple[int, int, int]) -> bool:
     """Say whether some qemu would cut off the end of a footer's disk if its geometry were this one."""
-    if footer.creator_application in names.CURRENT_SIZE_ALWAYS or chs == MAX_GEOMETRY:
+    if footer.creator_application in creators.CURRENT_SIZE_ALWAYS or chs == MAX_GEOMETRY:
         return False
     cylinders, heads, per_track = chs
     return cylinders * heads * per_track * SECTOR < footer.current_size
