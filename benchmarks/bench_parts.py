@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.images import full_table
 from fixtures.writer import MIB, SECTOR, dynamic
-from vhdcheck import allocation, bat, tables
+from vhdcheck.blocks import allocation, arrays, small
 from vhdcheck.format import layout
 from vhdcheck.format.structures import DynamicHeader, Footer, Span
 
@@ -44,8 +44,8 @@ def test_checksum(benchmark: BenchmarkFixture) -> None:
 def test_table(benchmark: BenchmarkFixture, entries: int, order: str) -> None:
     raw = full_table(entries, shuffled=order == "shuffled", first=FIRST)
     end = (FIRST + entries * 4097) * SECTOR
-    bounds = tables.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
-    table = benchmark(lambda: bat.analyse(bat.decode([raw], entries)[0], bounds))
+    bounds = small.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
+    table = benchmark(lambda: arrays.analyse(arrays.decode([raw], entries)[0], bounds))
     assert table.used == entries
     assert not table.overlapping.count
 
@@ -55,8 +55,8 @@ def test_table(benchmark: BenchmarkFixture, entries: int, order: str) -> None:
 def test_map(benchmark: BenchmarkFixture, entries: int, order: str) -> None:
     raw = full_table(entries, shuffled=order == "shuffled", first=FIRST)
     end = (FIRST + entries * 4097) * SECTOR
-    bounds = tables.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
-    table, _ = bat.decode([raw], entries)
+    bounds = small.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
+    table, _ = arrays.decode([raw], entries)
     found = benchmark(lambda: allocation.allocate(table, bounds))
     assert (found.used, found.faulty) == (entries, 0)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from vhdcheck.codes import Code
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.findings import Failure, Finding, Report, Severity
-    from vhdcheck.listing import listed
     from vhdcheck.format.structures import Image, Span
+    from vhdcheck.listing import listed
     from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
 

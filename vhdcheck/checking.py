@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdcheck.asking import Answers, Wanted
-    from vhdcheck.bitmaps import Bitmaps
+    from vhdcheck.blocks.bitmaps import Bitmaps
     from vhdcheck.remote import AsyncUrlSource, UrlSource
     from vhdcheck.sources import Readable, Source
     from vhdcheck.targets import Target

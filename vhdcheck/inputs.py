@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.format.lookalikes import recognise
 from vhdcheck.format.structures import FileEnds, Span
-from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.plan import END, is_footer
 from vhdcheck.sources import FileSource
 from vhdcheck.units import count

@@ -17,7 +17,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vhdcheck.asking import Reader, Wanted
-from vhdcheck.bitmaps import Tally
+from vhdcheck.blocks.bitmaps import Tally
+from vhdcheck.blocks.small import Bounds, sound
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.structures import (
     BATMAP_COOKIE,
@@ -36,15 +37,14 @@ from vhdcheck.format.structures import (
     checksum,
     regions,
 )
-from vhdcheck.tables import Bounds, sound
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from vhdcheck.asking import Answers
-    from vhdcheck.bat import Entries, Places
-    from vhdcheck.bitmaps import Bitmaps
+    from vhdcheck.blocks.arrays import Entries, Places
+    from vhdcheck.blocks.bitmaps import Bitmaps
 
 END: Final = 4096
 """Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
@@ -278,12 +278,12 @@ def _judge_table(
     table = None
     image.table = None if deep or allocation else sound(pieces, entries, bounds, batmap)
     if image.table is None:
-        from vhdcheck import bat  # noqa: PLC0415 (numpy costs 100 ms to import)
+        from vhdcheck.blocks import arrays  # noqa: PLC0415 (numpy costs 100 ms to import)
 
-        table, padding = bat.decode(pieces, entries)
-        image.table = bat.analyse(table, bounds, padding=padding, batmap=batmap)
+        table, padding = arrays.decode(pieces, entries)
+        image.table = arrays.analyse(table, bounds, padding=padding, batmap=batmap)
         if allocation:
-            from vhdcheck.allocation import allocate  # noqa: PLC0415 (numpy)
+            from vhdcheck.blocks.allocation import allocate  # noqa: PLC0415 (numpy)
 
             image.allocation = allocate(table, bounds)
     yield Known("table", image.table)
@@ -320,7 +320,7 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
 
     Those that passed in a stream are taken as they were sorted then, unless by a copy that the footer contradicts.
     """
-    from vhdcheck import bat  # noqa: PLC0415
+    from vhdcheck.blocks import arrays  # noqa: PLC0415
 
     full = image.batmap.map if image.batmap is not None else b""
     last_sectors = _sectors_of_last_block(image, header)
@@ -329,23 +329,23 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
         return
     length = header.bitmap_length
     near = NEAR if header.block_size <= NEAR else 0
-    keys = bat.by_place(table)
+    keys = arrays.by_place(table)
     at_once = max(1, BITMAPS_AT_ONCE // length)
     for start in range(0, len(keys), at_once):
-        blocks, sectors = bat.split(keys[start : start + at_once])
-        firsts = bat.runs(sectors, length, near)
+        blocks, sectors = arrays.split(keys[start : start + at_once])
+        firsts = arrays.runs(sectors, length, near)
         answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
         if None in answers and len(firsts) < len(blocks):
             near = -1  # what part of a run is lost is not known: each by itself, and of those that come none is a run
-            firsts = bat.runs(sectors, length, near)
+            firsts = arrays.runs(sectors, length, near)
             answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
         if None in answers:
             if "sector bitmap" not in image.unseen:
                 image.unseen.append("sector bitmap")
             seen = [number for number, data in enumerate(answers) if data is not None]
             blocks, sectors, firsts = blocks[seen], sectors[seen], firsts[: len(seen)]
-        bitmaps = bat.cut([data for data in answers if data is not None], sectors, firsts, length)
-        tally.add(blocks, sectors, bitmaps, bat.called_full(full, blocks) if full else None)
+        bitmaps = arrays.cut([data for data in answers if data is not None], sectors, firsts, length)
+        tally.add(blocks, sectors, bitmaps, arrays.called_full(full, blocks) if full else None)
     image.bitmaps = tally.result
 
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import rules, targets
-from vhdcheck.bitmaps import Blocks
+from vhdcheck.blocks.bitmaps import Blocks
 from vhdcheck.checking import examine, resolve
 from vhdcheck.errors import ImageRefused, SourceError
 from vhdcheck.findings import Finding, Report, Severity

@@ -1,4 +1,4 @@
-"""Mutation testing: `python -m tests.mutation.run vhdcheck/bat.py ...` changes a module in one place at a time.
+"""Mutation testing: `python -m tests.mutation.run vhdcheck/blocks/arrays.py ...` changes a module in one place at a time.
 
 Cosmic Ray does it, in a copy of the repository under `build/mutation`. A mutant is killed by the fixtures' manifest
 (`verdicts.py`, half a second) or, where that lets it pass, by the tests named below. Printed are the figures and each
@@ -20,8 +20,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 WORK: Final = ROOT / "build" / "mutation"
 TESTS: Final = {
-    "vhdcheck/bat.py": "tests/property/test_table.py",
-    "vhdcheck/tables.py": "tests/property/test_table.py",
+    "vhdcheck/blocks/arrays.py": "tests/property/test_table.py",
+    "vhdcheck/blocks/small.py": "tests/property/test_table.py",
     "vhdcheck/rules/limits.py": "tests/unit/test_targets.py",
     "vhdcheck/plan.py": "tests/unit/test_plan.py tests/streams/test_stream.py tests/property/test_bitmaps.py",
 }

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from fixtures.writer import SECTOR, dynamic
 from vhdcheck import Span, check
-from vhdcheck.allocation import CELLS, Allocation, Strip, allocate
+from vhdcheck.blocks.allocation import CELLS, Allocation, Strip, allocate
+from vhdcheck.blocks.small import UNUSED, Bounds
 from vhdcheck.report.regions import WASTE, compacted, regions
-from vhdcheck.tables import UNUSED, Bounds
 
 Numbers = list[int]
 

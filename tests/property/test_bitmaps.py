@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fixtures.writer import KIB, SECTOR, TAP, dynamic
-from vhdcheck import bat
 from vhdcheck.asking import Wanted
-from vhdcheck.bitmaps import EXAMPLES, Bitmaps, Blocks, Tally
+from vhdcheck.blocks import arrays
+from vhdcheck.blocks.bitmaps import EXAMPLES, Bitmaps, Blocks, Tally
 from vhdcheck.format.structures import Image
 from vhdcheck.plan import BITMAPS, steps
 
@@ -106,7 +106,7 @@ def test_many_at_a_time_are_sorted_as_one_at_a_time(case: Case) -> None:
         places = np.array([sector for _, sector, _ in batch], dtype=np.uint32)
         rows = np.frombuffer(b"".join(bitmap for _, _, bitmap in batch), dtype=np.uint8)
         width = SECTOR * -(-case.sectors // 8 // SECTOR) or SECTOR
-        marked = bat.called_full(case.batmap, blocks) if case.batmap else None
+        marked = arrays.called_full(case.batmap, blocks) if case.batmap else None
         tally.add(blocks, places, rows.reshape(-1, width), marked)
     assert sorted_by(tally.result) == expected(twin(case, case.bitmaps))
 

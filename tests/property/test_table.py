@@ -15,7 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vhdcheck import Span, bat, tables
+from vhdcheck import Span
+from vhdcheck.blocks import arrays, small
 from vhdcheck.format import layout
 
 UNUSED = 0xFFFF_FFFF
@@ -27,7 +28,7 @@ class Case:
     """A table, and what it is judged against."""
 
     entries: list[int]
-    bounds: tables.Bounds
+    bounds: small.Bounds
     pieces: int = 1
 
     @property
@@ -60,7 +61,7 @@ def cases(draw: st.DrawFn) -> Case:
     metadata = draw(st.lists(spans, max_size=4))
     metadata += draw(st.lists(st.builds(Span, st.integers(0, max(size, 1)), st.integers(1, slot)), max_size=1))
     needed = draw(st.integers(0, 26))
-    return Case(entries, tables.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
+    return Case(entries, small.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
 
 
 class Twin:
@@ -116,17 +117,17 @@ class Twin:
         return max(0, min(behind) * SECTOR - (start * SECTOR + self.slot)) if behind else 0
 
 
-def analysed(case: Case) -> tables.Table:
+def analysed(case: Case) -> small.Table:
     """Run numpy's analysis on the table, read in so many pieces."""
     step = 4 * -(-max(1, len(case.entries)) // case.pieces)
     pieces = [case.raw[start : start + step] for start in range(0, max(1, len(case.raw)), step)]
-    table, padding = bat.decode(pieces, len(case.entries))
+    table, padding = arrays.decode(pieces, len(case.entries))
     assert table.tolist() == case.entries
     assert padding == b""
-    return bat.analyse(table, case.bounds)
+    return arrays.analyse(table, case.bounds)
 
 
-WRAPS = Case([0xFFFF_F000, 4], tables.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
+WRAPS = Case([0xFFFF_F000, 4], small.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
 
 
 @given(cases())
@@ -141,7 +142,7 @@ def test_the_analysis_is_its_twin_s(case: Case) -> None:
     }
     for name, expected in twin.hits.items():
         found = getattr(table, name).examples
-        assert len(found) == min(len(expected), tables.EXAMPLES), name
+        assert len(found) == min(len(expected), small.EXAMPLES), name
         assert set(found) <= {(block, sector) for block, sector in enumerate(case.entries)}, name
         if name != "overlapping":  # there any of the blocks at a place may stand for it
             assert set(found) <= set(expected), name
@@ -161,14 +162,14 @@ def nearly_sound(draw: st.DrawFn) -> Case:
     entries += [UNUSED] * draw(st.integers(0, 3))
     footer = (max(starts) + sectors - draw(st.sampled_from([0, 0, 0, 1]))) * SECTOR
     needed = len(entries) - draw(st.sampled_from([0, 0, 0, 1]))
-    return Case(entries, tables.Bounds(needed, sectors * SECTOR, [Span(0, 8 * SECTOR, "m")], footer, footer + SECTOR))
+    return Case(entries, small.Bounds(needed, sectors * SECTOR, [Span(0, 8 * SECTOR, "m")], footer, footer + SECTOR))
 
 
 @given(nearly_sound() | cases(), st.binary(max_size=600), st.sampled_from([b"", b"", b"\0\0", b"\x80", b"\0\x10"]))
 def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes, batmap: bytes) -> None:
-    table, _ = bat.decode([case.raw], len(case.entries))
-    expected = bat.analyse(table, case.bounds, padding=behind, batmap=batmap)
-    found = tables.sound([case.raw, behind], len(case.entries), case.bounds, batmap)
+    table, _ = arrays.decode([case.raw], len(case.entries))
+    expected = arrays.analyse(table, case.bounds, padding=behind, batmap=batmap)
+    found = small.sound([case.raw, behind], len(case.entries), case.bounds, batmap)
     if found is not None:
         assert found == expected
     else:
@@ -177,50 +178,50 @@ def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes
         assert wrong or before_metadata_ends
 
 
-@given(st.binary(max_size=16), st.lists(st.booleans(), max_size=tables.SMALL))
+@given(st.binary(max_size=16), st.lists(st.booleans(), max_size=small.SMALL))
 @example(b"\0\1", [True] * 15 + [False])
 def test_a_table_that_its_batmap_contradicts_is_left_to_numpy(bits: bytes, used: list[bool]) -> None:
     entries = [8 + 2 * block if is_used else UNUSED for block, is_used in enumerate(used)]
     raw = struct.pack(f">{len(entries)}I", *entries)
-    bounds = tables.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30)
-    wrong = bat.analyse(bat.decode([raw], len(entries))[0], bounds, batmap=bits).full_unused.count
-    assert (tables.sound([raw], len(entries), bounds, bits) is None) == bool(wrong)
+    bounds = small.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30)
+    wrong = arrays.analyse(arrays.decode([raw], len(entries))[0], bounds, batmap=bits).full_unused.count
+    assert (small.sound([raw], len(entries), bounds, bits) is None) == bool(wrong)
 
 
 def test_a_sound_table_needs_no_numpy() -> None:
-    entries = list(range(8, 8 + 2 * tables.SMALL, 2))
-    case = Case(entries, tables.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30))
-    found = tables.sound([case.raw], len(entries), case.bounds)
+    entries = list(range(8, 8 + 2 * small.SMALL, 2))
+    case = Case(entries, small.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30))
+    found = small.sound([case.raw], len(entries), case.bounds)
     assert found is not None
-    assert (found.used, found.gaps, found.in_order) == (tables.SMALL, 0, True)
+    assert (found.used, found.gaps, found.in_order) == (small.SMALL, 0, True)
 
 
 @given(cases(), st.binary(max_size=600))
 def test_decode_returns_what_follows_the_last_entry(case: Case, behind: bytes) -> None:
-    table, padding = bat.decode([case.raw + behind], len(case.entries))
+    table, padding = arrays.decode([case.raw + behind], len(case.entries))
     assert (table.tolist(), padding) == (case.entries, behind)
 
 
 @given(st.binary(max_size=16), st.lists(st.sampled_from([UNUSED, 4, 9]), max_size=140))
 def test_full_blocks_that_are_unused(bits: bytes, entries: list[int]) -> None:
-    table, _ = bat.decode([struct.pack(f">{len(entries)}I", *entries)], len(entries))
+    table, _ = arrays.decode([struct.pack(f">{len(entries)}I", *entries)], len(entries))
     wrong = [
         (block, UNUSED)
         for block, sector in enumerate(entries)
         if sector == UNUSED and block < 8 * len(bits) and bits[block // 8] & 0x80 >> block % 8
     ]
-    bounds = tables.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
-    found = bat.analyse(table, bounds, batmap=bits).full_unused
-    assert found == tables.Hits(len(wrong), tuple(wrong[: tables.EXAMPLES]))
+    bounds = small.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
+    found = arrays.analyse(table, bounds, batmap=bits).full_unused
+    assert found == small.Hits(len(wrong), tuple(wrong[: small.EXAMPLES]))
 
 
 def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
     """Each half ascends, and the second begins again: every block of it lies on one of the first, or on its end."""
-    half = np.arange(bat.PART, dtype=np.uint32) * 4 + 8
+    half = np.arange(arrays.PART, dtype=np.uint32) * 4 + 8
     size = int(half[-1] + 100) * 512
-    for shift, counts in ((0, (bat.PART, 0)), (1, (0, bat.PART))):
+    for shift, counts in ((0, (arrays.PART, 0)), (1, (0, arrays.PART))):
         entries = np.concatenate([half, half + np.uint32(shift)])
-        table = bat.analyse(entries, tables.Bounds(len(entries), 1024, [], size, size))
+        table = arrays.analyse(entries, small.Bounds(len(entries), 1024, [], size, size))
         assert not table.in_order
         assert (table.duplicate.count, table.overlapping.count) == counts
 
@@ -228,22 +229,22 @@ def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
 @pytest.mark.parametrize(("distance", "counts"), [(0, (1, 0)), (1, (0, 1)), (2, (0, 0))])
 def test_neighbours_are_compared_across_the_pieces(distance: int, counts: tuple[int, int]) -> None:
     """In order, but for the last block of one piece and the first of the next; all others touch exactly."""
-    entries = np.arange(2 * bat.PART, dtype=np.uint32) * 2 + 8
-    entries[bat.PART :] -= np.uint32(2 - distance)
+    entries = np.arange(2 * arrays.PART, dtype=np.uint32) * 2 + 8
+    entries[arrays.PART :] -= np.uint32(2 - distance)
     size = int(entries[-1] + 100) * 512
-    table = bat.analyse(entries, tables.Bounds(len(entries), 1024, [], size, size))
+    table = arrays.analyse(entries, small.Bounds(len(entries), 1024, [], size, size))
     assert table.in_order
-    assert table.last_block == 2 * bat.PART - 1
+    assert table.last_block == 2 * arrays.PART - 1
     assert (table.duplicate.count, table.overlapping.count, table.gaps) == (*counts, 0)
     found = [*table.duplicate.examples, *table.overlapping.examples]
-    assert found == ([(bat.PART, int(entries[bat.PART]))] if distance < 2 else [])
+    assert found == ([(arrays.PART, int(entries[arrays.PART]))] if distance < 2 else [])
 
 
-@pytest.mark.parametrize("used", [0, 1, 9, bat.PART, 2 * bat.PART + 3])
-@pytest.mark.parametrize("unused", [0, 1, bat.PART])
+@pytest.mark.parametrize("used", [0, 1, 9, arrays.PART, 2 * arrays.PART + 3])
+@pytest.mark.parametrize("unused", [0, 1, arrays.PART])
 def test_blocks_in_the_order_of_the_file(used: int, unused: int) -> None:
     entries = [4 + 9 * number for number in range(used)] + [UNUSED] * unused
     random.Random(used).shuffle(entries)
-    blocks, sectors = bat.split(bat.by_place(np.array(entries, dtype=np.uint32)))
+    blocks, sectors = arrays.split(arrays.by_place(np.array(entries, dtype=np.uint32)))
     expected = sorted((sector, block) for block, sector in enumerate(entries) if sector != UNUSED)
     assert list(zip(sectors.tolist(), blocks.tolist(), strict=True)) == expected

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from fixtures.structures import Batmap, Footer, Header, Locator, checksum
 from fixtures.writer import FIXED, GIB, MIB, PARENT_ID, TAP, UNIQUE_ID, dynamic
 from vhdcheck import check
-from vhdcheck.format import structures
-from vhdcheck.format import layout
+from vhdcheck.format import layout, structures
 
 
 def test_footer() -> None:

@@ -15,9 +15,9 @@ from vhdcheck.format import layout
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
-    from vhdcheck.allocation import Allocation
-    from vhdcheck.bitmaps import Bitmaps
-    from vhdcheck.tables import Table
+    from vhdcheck.blocks.allocation import Allocation
+    from vhdcheck.blocks.bitmaps import Bitmaps
+    from vhdcheck.blocks.small import Table
 
 COOKIE: Final = b"conectix"
 POISONED_COOKIE: Final = b"v_poison"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.format import creators
-from vhdcheck.format import layout
+from vhdcheck.format import creators, layout
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
-from vhdcheck.mend.errors import Unmendable
-from vhdcheck.mend.fields import FOOTER_SUM, is_from_the_future, mended_footer, put
 from vhdcheck.format.structures import (
     COOKIE,
     DYNAMIC,
@@ -22,6 +19,8 @@ from vhdcheck.format.structures import (
     checksum,
     geometry,
 )
+from vhdcheck.mend.errors import Unmendable
+from vhdcheck.mend.fields import FOOTER_SUM, is_from_the_future, mended_footer, put
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from vhdcheck.units import count, grouped, human
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from vhdcheck.allocation import Allocation, Strip
+    from vhdcheck.blocks.allocation import Allocation, Strip
     from vhdcheck.format.structures import Image
 
     Paint = Callable[[str, str], str]
@@ -163,7 +163,7 @@ def share_words(share: float) -> str:
 
 
 def map_facts(image: Image) -> dict[str, Any]:
-    """Describe a map to a program. Offsets, lengths and sizes are bytes; strips as in `vhdcheck.allocation`."""
+    """Describe a map to a program. Offsets, lengths and sizes are bytes; strips as in `vhdcheck.blocks.allocation`."""
     allocation = image.allocation
     return {
         "regions": [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.allocation import CELLS, Strip
+from vhdcheck.blocks.allocation import CELLS, Strip
 from vhdcheck.findings import Severity
 from vhdcheck.report.map import level
 from vhdcheck.report.results import printable

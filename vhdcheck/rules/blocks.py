@@ -13,8 +13,8 @@ from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.bitmaps import Bitmaps, Blocks
-    from vhdcheck.tables import Table
+    from vhdcheck.blocks.bitmaps import Bitmaps, Blocks
+    from vhdcheck.blocks.small import Table
 
 WINDOWS_SLACK = 3584
 """Zero bytes that Windows leaves before the footer, so that the next block's data begins at a multiple of 4 KiB."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.format import layout
 from vhdcheck.codes import Code
+from vhdcheck.format import layout
 from vhdcheck.format.structures import Footer, Image, Span, checksum
 from vhdcheck.remedies import MEND
 from vhdcheck.rules import ERROR, WARNING, Fault, rule

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import Code
-from vhdcheck.format.lookalikes import recognise, recognise_content
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.format.lookalikes import recognise, recognise_content
 from vhdcheck.format.structures import FIXED, FileEnds, Footer, Image, Span
 from vhdcheck.plan import KILLED, is_footer
 from vhdcheck.rules import ERROR, WARNING, Fault, rule

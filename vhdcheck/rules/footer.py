@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from vhdcheck.format import creators
-from vhdcheck.format import layout
 from vhdcheck.codes import Code
+from vhdcheck.format import creators, layout
 from vhdcheck.format.structures import (
     COOKIE,
     DIFFERENCING,

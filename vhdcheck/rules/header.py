@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.codes import Code
-from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, DynamicHeader, Image, Span, is_zero
+from vhdcheck.format.structures import (
+    BLOCK_SIZE,
+    FORMAT_VERSION,
+    HEADER_COOKIE,
+    NO_OFFSET,
+    DynamicHeader,
+    Image,
+    Span,
+    is_zero,
+)
 from vhdcheck.plan import MAX_ENTRIES
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.format import layout
 from vhdcheck.codes import Code
+from vhdcheck.format import layout
 from vhdcheck.format.structures import FIXED, NO_OFFSET, Footer, Image
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from vhdcheck.format import creators
 from vhdcheck.codes import Code
+from vhdcheck.format import creators
 from vhdcheck.format.structures import (
     DIFFERENCING,
     EPOCH,

@@ -12,9 +12,9 @@ from vhdcheck.units import SECTOR, count, exact, round_up
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.bitmaps import Blocks
+    from vhdcheck.blocks.bitmaps import Blocks
+    from vhdcheck.blocks.small import Hits, Table
     from vhdcheck.format.structures import DynamicHeader
-    from vhdcheck.tables import Hits, Table
 
 
 def _header(image: Image) -> DynamicHeader:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vhdcheck.bat import by_place
-from vhdcheck.tables import UNUSED
+from vhdcheck.blocks.arrays import by_place
+from vhdcheck.blocks.small import UNUSED
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vhdcheck.bat import Entries, Mask
-    from vhdcheck.tables import Bounds
+    from vhdcheck.blocks.arrays import Entries, Mask
+    from vhdcheck.blocks.small import Bounds
 
     Offsets = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from vhdcheck.bat import Bits, Entries, Mask
+    from vhdcheck.blocks.arrays import Bits, Entries, Mask
 
 EXAMPLES: Final = 5
 ONES: Final = 0xFF

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vhdcheck.tables import EXAMPLES, NONE, UNUSED, Bounds, Hits, Table
+from vhdcheck.blocks.small import EXAMPLES, NONE, UNUSED, Bounds, Hits, Table
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
