@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.findings import Failure, Finding, Report, Severity
     from vhdcheck.format.structures import Image, Span
-    from vhdcheck.listing import listed
+    from vhdcheck.sources.store_listing import listed
     from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
 
@@ -65,7 +65,7 @@ _HOMES = {
     "audit": "auditing",
     "check": "checking",
     "iter_findings": "checking",
-    "listed": "listing",
+    "listed": "sources.store_listing",
 }
 
 

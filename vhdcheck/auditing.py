@@ -12,7 +12,7 @@ from vhdcheck import targets
 from vhdcheck.checking import check, resolve
 from vhdcheck.errors import UsageError, VhdcheckError
 from vhdcheck.findings import Failure, Report
-from vhdcheck.urls import redacted
+from vhdcheck.sources.urls import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -12,8 +12,8 @@ from vhdcheck.errors import UsageError
 from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.format.structures import Image
 from vhdcheck.plan import Known, steps
-from vhdcheck.sources import opened
-from vhdcheck.urls import is_url
+from vhdcheck.sources.local import opened
+from vhdcheck.sources.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from vhdcheck.asking import Answers, Wanted
     from vhdcheck.blocks.bitmaps import Bitmaps
-    from vhdcheck.remote import AsyncUrlSource, UrlSource
-    from vhdcheck.sources import Readable, Source
+    from vhdcheck.sources.local import Readable, Source
+    from vhdcheck.sources.url import AsyncUrlSource, UrlSource
     from vhdcheck.targets import Target
 
 
@@ -94,7 +94,7 @@ async def acheck(
     """
     import asyncio  # noqa: PLC0415 (costs 20 ms)
 
-    from vhdcheck.remote import async_opened_url  # noqa: PLC0415
+    from vhdcheck.sources.url import async_opened_url  # noqa: PLC0415
 
     judged_for = resolve(target, max_virtual_size, max_physical_size)
     if not is_url(source):
@@ -153,7 +153,7 @@ def _opened(
     source: Readable, name: str | None, *, download: bool, storage_options: Mapping[str, Any] | None
 ) -> AbstractContextManager[Source]:
     if is_url(source):
-        from vhdcheck.remote import opened_url  # noqa: PLC0415 (asyncio costs 20 ms)
+        from vhdcheck.sources.url import opened_url  # noqa: PLC0415 (asyncio costs 20 ms)
 
         return opened_url(source, name, download=download, storage_options=storage_options)
     return opened(source, name)

@@ -16,9 +16,9 @@ from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.format.lookalikes import recognise
 from vhdcheck.format.structures import FileEnds, Span
 from vhdcheck.plan import END, is_footer
-from vhdcheck.sources import FileSource
+from vhdcheck.sources.local import FileSource
+from vhdcheck.sources.urls import is_store_folder, is_url, redacted
 from vhdcheck.units import count
-from vhdcheck.urls import is_store_folder, is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -52,7 +52,7 @@ class Walk:
                 yield path
 
     def _in_store(self, url: str) -> Iterator[str]:
-        from vhdcheck.listing import listed  # noqa: PLC0415 (asyncio costs 20 ms)
+        from vhdcheck.sources.store_listing import listed  # noqa: PLC0415 (asyncio costs 20 ms)
 
         found = 0
         try:

@@ -16,7 +16,7 @@ from vhdcheck.findings import Failure, Severity
 from vhdcheck.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.report import DOCUMENTS, document
 from vhdcheck.report.results import Results
-from vhdcheck.urls import is_url
+from vhdcheck.sources.urls import is_url
 
 if TYPE_CHECKING:
     import argparse

@@ -24,7 +24,7 @@ from vhdcheck.format.structures import (
     Span,
 )
 from vhdcheck.plan import BITMAP, BITMAPS, Known, is_footer, steps
-from vhdcheck.streams import DataWatch, Kept, Passing
+from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import pytest
 
 from fixtures.recipes import NOW
 from fixtures.writer import GIB, KIB, MIB, TAP, Image, differencing, dynamic, fixed
-from vhdcheck import Report, SourceError, acheck, check, iter_findings, transports
+from vhdcheck import Report, SourceError, acheck, check, iter_findings
+from vhdcheck.sources import transports
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.writer import GIB, MIB, dynamic, fixed
-from vhdcheck import SourceError, UsageError, acheck, check, targets, transports
-from vhdcheck.remote import is_url, redacted
+from vhdcheck import SourceError, UsageError, acheck, check, targets
 from vhdcheck.report.json import document
 from vhdcheck.report.results import Results
 from vhdcheck.report.text import TextReport
+from vhdcheck.sources import transports
+from vhdcheck.sources.url import is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ import pytest
 
 from fixtures.recipes import NOW
 from fixtures.writer import GIB, KIB, MIB, TAP, Image, dynamic, fixed
-from vhdcheck import Report, SourceError, Span, acheck, check, transports
-from vhdcheck.remote import AsyncUrlSource, opened_url
+from vhdcheck import Report, SourceError, Span, acheck, check
+from vhdcheck.sources import transports
+from vhdcheck.sources.url import AsyncUrlSource, opened_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

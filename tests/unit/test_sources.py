@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
 from vhdcheck import Severity, SourceError, Span, UsageError, check, iter_findings
-from vhdcheck.sources import BufferSource, FileSource, ObjectSource, opened
+from vhdcheck.sources.local import BufferSource, FileSource, ObjectSource, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ from vhdcheck.units import SECTOR, round_up
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.sources import Source
+    from vhdcheck.sources.local import Source
 
 WRECK = 64
 """Bytes of a footer that may be wrong where it is still to be known for what it was: most of one are zeros."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from vhdcheck.errors import SourceError
-from vhdcheck.sources import FileSource
+from vhdcheck.sources.local import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

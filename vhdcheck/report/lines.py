@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from vhdcheck.report.results import command_line, printable
+from vhdcheck.sources.urls import is_url
 from vhdcheck.units import count
-from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.findings import Failure, Severity
+from vhdcheck.sources.urls import is_url, redacted
 from vhdcheck.units import count, grouped
-from vhdcheck.urls import is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck.errors import VhdcheckError
+from vhdcheck.sources.urls import is_url
 from vhdcheck.tasks.settings import Settings
-from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
     from vhdcheck.tasks.auth import Auth

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from vhdcheck.sources.urls import is_url
 from vhdcheck.tasks.objects import flushed
-from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

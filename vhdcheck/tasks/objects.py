@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from vhdcheck import check
+from vhdcheck.sources.urls import is_url
 from vhdcheck.tasks.settings import TENANT
-from vhdcheck.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.errors import SourceError
 from vhdcheck.format.creators import SUFFIXES
-from vhdcheck.remote import close_in, driver_of, file_system, loop_of_fsspec, lowered, secrets_in, wait_for
-from vhdcheck.transports import LISTED, TIMEOUT, Store, Told, reason, traits
-from vhdcheck.urls import Stored, redacted
+from vhdcheck.sources.transports import LISTED, TIMEOUT, Store, Told, reason, traits
+from vhdcheck.sources.url import close_in, driver_of, file_system, loop_of_fsspec, lowered, secrets_in, wait_for
+from vhdcheck.sources.urls import Stored, redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping

@@ -17,9 +17,9 @@ from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import Footer
 from vhdcheck.plan import is_footer
-from vhdcheck.transports import Http, Store, reason
+from vhdcheck.sources.transports import Http, Store, reason
+from vhdcheck.sources.urls import Stored, is_url, redacted
 from vhdcheck.units import SECTOR, round_up
-from vhdcheck.urls import Stored, is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
