@@ -14,9 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import MEANINGS, PRECEDENCE, TEXTS
 from vhdcheck.rules import RULES
 from vhdcheck.tasks.__main__ import serve_options
+from vhdcheck.verdict.codes import MEANINGS, PRECEDENCE, TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

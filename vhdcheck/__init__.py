@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
     from vhdcheck.auditing import audit
     from vhdcheck.checking import acheck, check, iter_findings
-    from vhdcheck.codes import Code
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
-    from vhdcheck.findings import Failure, Finding, Report, Severity
     from vhdcheck.format.structures import Image, Span
     from vhdcheck.sources.store_listing import listed
     from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.codes import Code
+    from vhdcheck.verdict.report import Failure, Finding, Report, Severity
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,13 +48,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Code": "codes",
-    "Failure": "findings",
-    "Finding": "findings",
+    "Code": "verdict.codes",
+    "Failure": "verdict.report",
+    "Finding": "verdict.report",
     "Image": "format.structures",
     "ImageRefused": "errors",
-    "Report": "findings",
-    "Severity": "findings",
+    "Report": "verdict.report",
+    "Severity": "verdict.report",
     "SourceError": "errors",
     "Span": "format.structures",
     "StreamChecker": "streaming",

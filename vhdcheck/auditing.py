@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from vhdcheck import targets
 from vhdcheck.checking import check, resolve
 from vhdcheck.errors import UsageError, VhdcheckError
-from vhdcheck.findings import Failure, Report
 from vhdcheck.sources.urls import redacted
+from vhdcheck.verdict.report import Failure, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import rules, targets
-from vhdcheck.codes import PRECEDENCE
 from vhdcheck.errors import UsageError
-from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.format.structures import Image
 from vhdcheck.plan import Known, steps
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
+from vhdcheck.verdict.codes import PRECEDENCE
+from vhdcheck.verdict.report import Finding, Report, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.findings import Failure
 from vhdcheck.rules import RULES, matching
 from vhdcheck.targets import DEFAULT, suggestion
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from vhdcheck.findings import Report
+    from vhdcheck.verdict.report import Report
 
 KEYS: Final = ("fail-on", "ignore", "max-physical-size", "max-virtual-size", "select", "target")
 FAIL_ON: Final = ("error", "warning")

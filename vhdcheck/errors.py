@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
-    from vhdcheck.findings import Report
+    from vhdcheck.verdict.report import Report
 
 
 class VhdcheckError(Exception):

@@ -12,11 +12,11 @@ from vhdcheck import targets
 from vhdcheck.auditing import audit
 from vhdcheck.config import complete, selection
 from vhdcheck.errors import UsageError
-from vhdcheck.findings import Failure, Severity
 from vhdcheck.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.report import DOCUMENTS, document
 from vhdcheck.report.results import Results
 from vhdcheck.sources.urls import is_url
+from vhdcheck.verdict.report import Failure, Severity
 
 if TYPE_CHECKING:
     import argparse
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdcheck.config import Selection
-    from vhdcheck.findings import Report
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Report
 
 
 def run(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:

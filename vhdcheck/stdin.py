@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vhdcheck.checking import check
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.findings import Failure
 from vhdcheck.streaming import StreamChecker, check_stream
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from vhdcheck.findings import Report
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Report
 
 
 def check_stdin(target: Target, *, deep: bool, allocation: bool, name: str) -> Report | Failure:

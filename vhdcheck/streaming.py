@@ -11,7 +11,6 @@ from vhdcheck import rules, targets
 from vhdcheck.blocks.bitmaps import Blocks
 from vhdcheck.checking import examine, resolve
 from vhdcheck.errors import ImageRefused, SourceError
-from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.format.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import (
     BATMAP_1_2,
@@ -26,6 +25,7 @@ from vhdcheck.format.structures import (
 from vhdcheck.plan import BITMAP, BITMAPS, Known, is_footer, steps
 from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
+from vhdcheck.verdict.report import Finding, Report, Severity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Generator

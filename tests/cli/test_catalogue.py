@@ -11,9 +11,9 @@ import pytest
 import vhdcheck
 from vhdcheck import targets
 from vhdcheck.cli import parser
-from vhdcheck.codes import PRECEDENCE
 from vhdcheck.config import complete
 from vhdcheck.rules import RULES
+from vhdcheck.verdict.codes import PRECEDENCE
 
 if TYPE_CHECKING:
     import subprocess

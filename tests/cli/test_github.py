@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from fixtures.writer import MIB, fixed
 from vhdcheck import check
-from vhdcheck.findings import Failure
 from vhdcheck.report.github import document
 from vhdcheck.report.results import Results
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     import subprocess

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import html5lib
 
 from vhdcheck import audit, targets
-from vhdcheck.findings import Report
 from vhdcheck.report.html import document
 from vhdcheck.report.map import ASCII, map_lines
 from vhdcheck.report.regions import compacted, regions
 from vhdcheck.report.results import Results
+from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

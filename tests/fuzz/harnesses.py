@@ -20,16 +20,16 @@ from fixtures.recipes import NOW
 from vhdcheck import StreamChecker, check, targets
 from vhdcheck.cli import parser
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.findings import Severity
 from vhdcheck.mend import mend
 from vhdcheck.report import json as json_report
 from vhdcheck.report.text import TextReport
 from vhdcheck.rules import SLUGS
+from vhdcheck.verdict.report import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdcheck.findings import Report
+    from vhdcheck.verdict.report import Report
 
 ONLY_IN_STREAMS: Final = {"VHD424", "VHD650"}
 SECONDS: Final = 2

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vhdcheck.codes import MEANINGS, PRECEDENCE, TEXTS, Code, message
-from vhdcheck.findings import Finding, Report, Severity
 from vhdcheck.format.structures import Image
 from vhdcheck.targets import load
 from vhdcheck.units import GIB
+from vhdcheck.verdict.codes import MEANINGS, PRECEDENCE, TEXTS, Code, message
+from vhdcheck.verdict.report import Finding, Report, Severity
 
 if TYPE_CHECKING:
     from pathlib import Path

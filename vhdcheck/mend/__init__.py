@@ -34,9 +34,9 @@ from vhdcheck.mend.writing import opened_for_copying, write_new, write_over
 if TYPE_CHECKING:
     import os
 
-    from vhdcheck.findings import Report
     from vhdcheck.format.structures import Image
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Report
 
 __all__ = ["Change", "Mending", "mend"]
 

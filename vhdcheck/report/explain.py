@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from vhdcheck.codes import MEANINGS, TEXTS, Code
 from vhdcheck.errors import UsageError
-from vhdcheck.findings import Severity
 from vhdcheck.report.results import remedy, wrapped
 from vhdcheck.rules import RULES, Rule, find
+from vhdcheck.verdict.codes import MEANINGS, TEXTS, Code
+from vhdcheck.verdict.report import Severity
 
 WIDTH: Final = 100
 _INDENT: Final = " " * 10

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.findings import Failure, Severity
 from vhdcheck.report.lines import lines, relative
 from vhdcheck.report.results import Results, as_unicode, census, printable
+from vhdcheck.verdict.report import Failure, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.findings import Report
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Report
 
 _COMMANDS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 _DATA: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})

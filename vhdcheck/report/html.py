@@ -13,17 +13,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import vhdcheck
-from vhdcheck.findings import Failure
 from vhdcheck.report.results import census
 from vhdcheck.report.section import badge, section, text, verdict
 from vhdcheck.units import count, grouped
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vhdcheck.findings import Report
     from vhdcheck.report.results import Results
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Report
 
 SECTIONS: Final = 100
 """Images drawn on a page; the others stand in its list only."""

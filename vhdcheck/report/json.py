@@ -9,16 +9,16 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import vhdcheck
-from vhdcheck.findings import Failure
 from vhdcheck.report.describe import facts, other_sizes
 from vhdcheck.report.results import Results, as_unicode, command_line, counted
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.findings import Finding, Report
     from vhdcheck.format.structures import Span
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Finding, Report
 
 SCHEMA_VERSION: Final = 1
 """Fields may be added under one version; none is removed or changes its meaning."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from vhdcheck.findings import Failure
 from vhdcheck.report.lines import lines
 from vhdcheck.report.results import Results, census, counted, printable, severity_words
 from vhdcheck.units import count
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.findings import Report
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Report
 
 _TALLIES: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 

@@ -14,7 +14,7 @@ from vhdcheck.units import count
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.findings import Finding
+    from vhdcheck.verdict.report import Finding
 
 
 def lines(finding: Finding, source: str) -> Iterator[str]:

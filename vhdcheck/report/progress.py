@@ -10,8 +10,8 @@ from vhdcheck.units import count, grouped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.findings import Failure, Report
     from vhdcheck.report.results import Results
+    from vhdcheck.verdict.report import Failure, Report
 
 PATIENCE: Final = 2.0
 """Seconds before anything is shown."""

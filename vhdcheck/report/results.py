@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.findings import Failure, Severity
 from vhdcheck.sources.urls import is_url, redacted
 from vhdcheck.units import count, grouped
+from vhdcheck.verdict.report import Failure, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vhdcheck.findings import Finding, Report
+    from vhdcheck.verdict.report import Finding, Report
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
 _PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")

@@ -12,18 +12,18 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import vhdcheck
-from vhdcheck.findings import Failure
 from vhdcheck.report.lines import lines, relative, uri
 from vhdcheck.report.results import Results, as_unicode, census, command_line, printable
 from vhdcheck.rules import RULES
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.findings import Finding, Report
     from vhdcheck.format.structures import Span
     from vhdcheck.rules import Rule
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.report import Finding, Report
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _INDEX: Final = {number: index for index, number in enumerate(RULES)}

@@ -5,19 +5,19 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.findings import Failure
 from vhdcheck.report.describe import paragraph
 from vhdcheck.report.map import compaction_words, share_of, share_words
 from vhdcheck.report.regions import regions
 from vhdcheck.report.results import fix_parts, printable
 from vhdcheck.report.svg import disk_cells, drawing, file_cells, file_strip, place, spots
 from vhdcheck.units import count, exact, grouped, human
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.findings import Finding, Report
     from vhdcheck.report.svg import Cell
+    from vhdcheck.verdict.report import Finding, Report
 
 
 def text(words: str) -> str:

@@ -7,17 +7,17 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.blocks.allocation import CELLS, Strip
-from vhdcheck.findings import Severity
 from vhdcheck.report.map import level
 from vhdcheck.report.results import printable
 from vhdcheck.units import SECTOR, count, grouped, human
+from vhdcheck.verdict.report import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from vhdcheck.findings import Finding
     from vhdcheck.format.structures import Span
     from vhdcheck.report.regions import Region
+    from vhdcheck.verdict.report import Finding
 
 COLUMNS: Final = 32
 UNIT: Final = 10

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.findings import Failure, Severity
 from vhdcheck.report.describe import paragraph
 from vhdcheck.report.results import Results, census, printable, remedy, wrapped
 from vhdcheck.units import count
+from vhdcheck.verdict.report import Failure, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.findings import Finding, Report
     from vhdcheck.format.structures import Image
     from vhdcheck.report.map import Signs
+    from vhdcheck.verdict.report import Finding, Report
 
 _STYLES: Final = {
     "error": "1;31",

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vhdcheck.codes import Code
 from vhdcheck.errors import UsageError
-from vhdcheck.findings import Finding, Severity
-from vhdcheck.remedies import MEND, REBUILD, fitted
 from vhdcheck.targets import suggestion
+from vhdcheck.verdict.codes import Code
+from vhdcheck.verdict.remedies import MEND, REBUILD, fitted
+from vhdcheck.verdict.report import Finding, Severity
 
 if TYPE_CHECKING:
     from vhdcheck.format.structures import Image, Span

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format import layout
 from vhdcheck.format.structures import Footer, Image, Span, checksum
-from vhdcheck.remedies import MEND
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
+from vhdcheck.verdict.codes import Code
+from vhdcheck.verdict.remedies import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.lookalikes import recognise, recognise_content
 from vhdcheck.format.structures import FIXED, FileEnds, Footer, Image, Span
 from vhdcheck.plan import KILLED, is_footer
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
+from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format import creators, layout
 from vhdcheck.format.structures import (
     COOKIE,
@@ -19,9 +18,10 @@ from vhdcheck.format.structures import (
     Span,
     is_zero,
 )
-from vhdcheck.remedies import MEND, REBUILD
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import count, exact
+from vhdcheck.verdict.codes import Code
+from vhdcheck.verdict.remedies import MEND, REBUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

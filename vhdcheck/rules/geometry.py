@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from vhdcheck.format import creators
 from vhdcheck.format.geometry import is_cut_by_readers, is_mended_by_its_own
 from vhdcheck.format.structures import MAX_GEOMETRY, Footer, Span, geometry
-from vhdcheck.remedies import MEND, REBUILD
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import GIB, MIB, SECTOR, exact, round_up
+from vhdcheck.verdict.remedies import MEND, REBUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

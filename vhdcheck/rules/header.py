@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format.structures import (
     BLOCK_SIZE,
     FORMAT_VERSION,
@@ -18,6 +17,7 @@ from vhdcheck.format.structures import (
 from vhdcheck.plan import MAX_ENTRIES
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
+from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format import creators
 from vhdcheck.format.geometry import chs_size_down, chs_size_up
 from vhdcheck.format.structures import DIFFERENCING, FIXED, Footer, Image, Span
-from vhdcheck.remedies import MEND, REBUILD, SHRINK, TO_FIXED
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.geometry import MAX_DYNAMIC
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
+from vhdcheck.verdict.codes import Code
+from vhdcheck.verdict.remedies import MEND, REBUILD, SHRINK, TO_FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

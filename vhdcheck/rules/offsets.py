@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format import layout
 from vhdcheck.format.structures import FIXED, NO_OFFSET, Footer, Image
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
+from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import Code
 from vhdcheck.format import creators
 from vhdcheck.format.structures import (
     DIFFERENCING,
@@ -22,6 +21,7 @@ from vhdcheck.format.structures import (
 from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.footer import CLOCK_SLACK
 from vhdcheck.units import SECTOR
+from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

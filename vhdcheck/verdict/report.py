@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from vhdcheck.codes import PRECEDENCE, Code, message
+from vhdcheck.verdict.codes import PRECEDENCE, Code, message
 
 if TYPE_CHECKING:
     from vhdcheck.format.structures import Image, Span
