@@ -37,7 +37,7 @@ while sys.stdin.buffer.raw.readinto(view):
 """
 CHECK: Final = """
 import sys
-from vhdcheck.streaming import StreamChecker, check_stream
+from vhdcheck.engine.stream_checker import StreamChecker, check_stream
 limits = dict(max_virtual_size="1TiB", max_physical_size="1TiB")
 report = check_stream(sys.stdin.buffer.raw, StreamChecker(target="generic", **limits))
 sys.exit(not report.ok)

@@ -15,12 +15,12 @@ TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
     from typing import Any
 
-    from vhdcheck.auditing import audit
-    from vhdcheck.checking import acheck, check, iter_findings
+    from vhdcheck.engine.audit import audit
+    from vhdcheck.engine.check import acheck, check, iter_findings
+    from vhdcheck.engine.stream_checker import StreamChecker
     from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
     from vhdcheck.format.structures import Image, Span
     from vhdcheck.sources.store_listing import listed
-    from vhdcheck.streaming import StreamChecker
     from vhdcheck.targets import Target
     from vhdcheck.verdict.codes import Code
     from vhdcheck.verdict.report import Failure, Finding, Report, Severity
@@ -57,14 +57,14 @@ _HOMES = {
     "Severity": "verdict.report",
     "SourceError": "errors",
     "Span": "format.structures",
-    "StreamChecker": "streaming",
+    "StreamChecker": "engine.stream_checker",
     "Target": "targets",
     "UsageError": "errors",
     "VhdcheckError": "errors",
-    "acheck": "checking",
-    "audit": "auditing",
-    "check": "checking",
-    "iter_findings": "checking",
+    "acheck": "engine.check",
+    "audit": "engine.audit",
+    "check": "engine.check",
+    "iter_findings": "engine.check",
     "listed": "sources.store_listing",
 }
 

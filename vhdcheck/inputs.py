@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from vhdcheck.engine.plan import END, is_footer
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.format.lookalikes import recognise
 from vhdcheck.format.structures import FileEnds, Span
-from vhdcheck.plan import END, is_footer
 from vhdcheck.sources.local import FileSource
 from vhdcheck.sources.urls import is_store_folder, is_url, redacted
 from vhdcheck.units import count

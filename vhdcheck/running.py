@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vhdcheck import targets
-from vhdcheck.auditing import audit
 from vhdcheck.config import complete, selection
+from vhdcheck.engine.audit import audit
 from vhdcheck.errors import UsageError
 from vhdcheck.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.report import DOCUMENTS, document
@@ -176,7 +176,7 @@ def _sources(options: argparse.Namespace, walk: Walk, results: Results) -> Itera
 def _workers(options: argparse.Namespace, first: str, stack: ExitStack) -> dict[str, Any]:
     """Choose what checks, by the first source: URLs wait for servers, files keep processors busy."""
     if options.executor is not None:
-        from vhdcheck.pools import dask  # noqa: PLC0415 (multiprocessing)
+        from vhdcheck.engine.executors import dask  # noqa: PLC0415 (multiprocessing)
 
         executor, threads = stack.enter_context(dask(options.executor))
         return {"executor": executor, "window": 4 * max(threads, 1)}
@@ -184,7 +184,7 @@ def _workers(options: argparse.Namespace, first: str, stack: ExitStack) -> dict[
         return {}
     if is_url(first):
         return {"executor": stack.enter_context(_threads(options.jobs)), "batch": 1, "window": 2 * options.jobs}
-    from vhdcheck.pools import processes  # noqa: PLC0415 (multiprocessing)
+    from vhdcheck.engine.executors import processes  # noqa: PLC0415 (multiprocessing)
 
     return {"executor": stack.enter_context(processes(options.jobs)), "window": 4 * options.jobs}
 

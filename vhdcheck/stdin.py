@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from vhdcheck.checking import check
+from vhdcheck.engine.check import check
+from vhdcheck.engine.stream_checker import StreamChecker, check_stream
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.streaming import StreamChecker, check_stream
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import pytest
 from fixtures.writer import MIB, Locator, differencing, dynamic
 from tests.audit.conftest import Eager, Late
 from vhdcheck import Failure, Report, SourceError, UsageError, audit, check
-from vhdcheck.pools import Processes
+from vhdcheck.engine.executors import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -185,12 +185,12 @@ def test_a_defect_of_ours_costs_one_line(images: Callable[[int], list[str]], mon
             raise ZeroDivisionError("division\nby zero")
         return check(source)
 
-    monkeypatch.setattr("vhdcheck.auditing.check", broken)
+    monkeypatch.setattr("vhdcheck.engine.audit.check", broken)
     results = list(audit(images(4)))
     assert [type(result) for result in results] == [Report, Report, Failure, Report]
     assert results[2] == Failure(images(3)[2], "vhdcheck failed: ZeroDivisionError: division by zero")
 
 
 def test_the_function_is_not_hidden_by_a_module_of_its_name() -> None:
-    line = "import vhdcheck.pools, vhdcheck.auditing; from vhdcheck import audit; assert list(audit([])) == []"
+    line = "import vhdcheck.engine.executors, vhdcheck.engine.audit; from vhdcheck import audit; assert list(audit([])) == []"
     subprocess.run([sys.executable, "-c", line], cwd=ROOT, check=True, timeout=60)

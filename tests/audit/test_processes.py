@@ -1,4 +1,4 @@
-"""`vhdcheck.pools.Processes`: workers die, and it goes on."""
+"""`vhdcheck.engine.executors.Processes`: workers die, and it goes on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vhdcheck import Failure, audit
-from vhdcheck.pools import Processes
+from vhdcheck.engine.executors import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def test_processes_that_cannot_start_end_the_run(tmp_path: Path) -> None:
     """A script that starts itself again in each of its workers, for want of `if __name__ == "__main__"`."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from vhdcheck import audit\nfrom vhdcheck.pools import Processes\n"
+        "from vhdcheck import audit\nfrom vhdcheck.engine.executors import Processes\n"
         "print(list(audit(['x'] * 1000, executor=Processes(2), batch=1)))\n",
         encoding="ascii",
     )

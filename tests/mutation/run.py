@@ -23,7 +23,7 @@ TESTS: Final = {
     "vhdcheck/blocks/arrays.py": "tests/property/test_table.py",
     "vhdcheck/blocks/small.py": "tests/property/test_table.py",
     "vhdcheck/rules/limits.py": "tests/unit/test_targets.py",
-    "vhdcheck/plan.py": "tests/unit/test_plan.py tests/streams/test_stream.py tests/property/test_bitmaps.py",
+    "vhdcheck/engine/plan.py": "tests/unit/test_plan.py tests/streams/test_stream.py tests/property/test_bitmaps.py",
 }
 """Tests of a module besides the fixtures, which are all that a rule's verdict is judged by."""
 LEFT_OUT: Final = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vhdcheck import Report, StreamChecker, check
-from vhdcheck.streaming import check_stream
+from vhdcheck.engine.stream_checker import check_stream
 
 FIXTURES: Final = Path(__file__).parents[2] / "fixtures"
 

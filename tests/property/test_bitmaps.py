@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fixtures.writer import KIB, SECTOR, TAP, dynamic
-from vhdcheck.asking import Wanted
 from vhdcheck.blocks import arrays
 from vhdcheck.blocks.bitmaps import EXAMPLES, Bitmaps, Blocks, Tally
+from vhdcheck.engine.plan import BITMAPS, steps
+from vhdcheck.engine.windows import Wanted
 from vhdcheck.format.structures import Image
-from vhdcheck.plan import BITMAPS, steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.recipes import NOW
 from vhdcheck import StreamChecker, check
-from vhdcheck.streaming import check_stream
+from vhdcheck.engine.stream_checker import check_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

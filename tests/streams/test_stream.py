@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.writer import GIB, KIB, MIB, dynamic, fixed
 from vhdcheck import ImageRefused, SourceError, StreamChecker, UsageError, check
-from vhdcheck.streaming import check_stream
+from vhdcheck.engine.stream_checker import check_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

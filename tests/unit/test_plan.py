@@ -12,8 +12,8 @@ from fixtures import writer
 from fixtures.structures import Footer, Header
 from fixtures.writer import DYNAMIC, GIB, KIB, MIB, QEMU, TAP, differencing, dynamic, fixed
 from vhdcheck import Image, Span
-from vhdcheck.asking import Reader, Wanted
-from vhdcheck.plan import END, MAX_ENTRIES, SEARCH, Known, steps
+from vhdcheck.engine.plan import END, MAX_ENTRIES, SEARCH, Known, steps
+from vhdcheck.engine.windows import Reader, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck import targets
-from vhdcheck.checking import examine, resolve
+from vhdcheck.engine.check import examine, resolve
 from vhdcheck.errors import UsageError
 from vhdcheck.mend.corrections import Change, changes, corrections
 from vhdcheck.mend.errors import Unmendable

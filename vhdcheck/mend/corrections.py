@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vhdcheck import targets
-from vhdcheck.checking import examine
+from vhdcheck.engine.check import examine
+from vhdcheck.engine.plan import KILLED
 from vhdcheck.format import layout
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.structures import FIXED, Image, Span
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.footers import is_short, true_footer
 from vhdcheck.mend.headers import true_header
-from vhdcheck.plan import KILLED
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vhdcheck.engine.plan import KILLED, is_footer
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.lookalikes import recognise, recognise_content
 from vhdcheck.format.structures import FIXED, FileEnds, Footer, Image, Span
-from vhdcheck.plan import KILLED, is_footer
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vhdcheck.engine.plan import MAX_ENTRIES
 from vhdcheck.format.structures import (
     BLOCK_SIZE,
     FORMAT_VERSION,
@@ -14,7 +15,6 @@ from vhdcheck.format.structures import (
     Span,
     is_zero,
 )
-from vhdcheck.plan import MAX_ENTRIES
 from vhdcheck.rules import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code

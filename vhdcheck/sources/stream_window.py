@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.plan import BITMAP, SEARCH
+from vhdcheck.engine.plan import BITMAP, SEARCH
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:

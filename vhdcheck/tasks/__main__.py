@@ -96,7 +96,7 @@ def _type(default: object) -> type:
 def _serve(own: dict[str, Any], settings: Settings) -> None:
     import uvicorn  # noqa: PLC0415 (extras, and 200 ms, that --help does not need)
 
-    from vhdcheck.checking import resolve  # noqa: PLC0415
+    from vhdcheck.engine.check import resolve  # noqa: PLC0415
     from vhdcheck.tasks.api import Service  # noqa: PLC0415
     from vhdcheck.tasks.observe import Metrics, log_to_stderr  # noqa: PLC0415
     from vhdcheck.tasks.store import TaskStore  # noqa: PLC0415

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck import rules, targets
+from vhdcheck.engine.plan import Known, steps
 from vhdcheck.errors import UsageError
 from vhdcheck.format.structures import Image
-from vhdcheck.plan import Known, steps
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
 from vhdcheck.verdict.codes import PRECEDENCE
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from vhdcheck.asking import Answers, Wanted
     from vhdcheck.blocks.bitmaps import Bitmaps
+    from vhdcheck.engine.windows import Answers, Wanted
     from vhdcheck.sources.local import Readable, Source
     from vhdcheck.sources.url import AsyncUrlSource, UrlSource
     from vhdcheck.targets import Target

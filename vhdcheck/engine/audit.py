@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vhdcheck import targets
-from vhdcheck.checking import check, resolve
+from vhdcheck.engine.check import check, resolve
 from vhdcheck.errors import UsageError, VhdcheckError
 from vhdcheck.sources.urls import redacted
 from vhdcheck.verdict.report import Failure, Report
@@ -52,7 +52,7 @@ def audit(
 
     A batch whose worker fails as a whole is tried again, alone and then in halves, so that an image that kills its
     worker costs a Failure for itself only. Batches may so be checked twice, and are reported once. It takes an
-    executor that replaces lost workers, as a cluster does; a `ProcessPoolExecutor` does not, `vhdcheck.pools.Processes`
+    executor that replaces lost workers, as a cluster does; a `ProcessPoolExecutor` does not, `vhdcheck.engine.executors.Processes`
     does.
 
     Args:

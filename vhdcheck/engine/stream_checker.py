@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import rules, targets
 from vhdcheck.blocks.bitmaps import Blocks
-from vhdcheck.checking import examine, resolve
+from vhdcheck.engine.check import examine, resolve
+from vhdcheck.engine.plan import BITMAP, BITMAPS, Known, is_footer, steps
 from vhdcheck.errors import ImageRefused, SourceError
 from vhdcheck.format.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import (
@@ -22,7 +23,6 @@ from vhdcheck.format.structures import (
     Image,
     Span,
 )
-from vhdcheck.plan import BITMAP, BITMAPS, Known, is_footer, steps
 from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
 from vhdcheck.verdict.report import Finding, Report, Severity
@@ -30,7 +30,7 @@ from vhdcheck.verdict.report import Finding, Report, Severity
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Generator
 
-    from vhdcheck.asking import Answers, Wanted
+    from vhdcheck.engine.windows import Answers, Wanted
     from vhdcheck.targets import Target
 
 UNBOUNDED: Final = 1 << 62

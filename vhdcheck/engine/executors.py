@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 DASK: Final = "dask://"
-_MODULES: Final = ["vhdcheck.auditing", "vhdcheck.blocks.arrays"]
+_MODULES: Final = ["vhdcheck.engine.audit", "vhdcheck.blocks.arrays"]
 """What a worker needs before its first image: construct and numpy with it."""
 
 

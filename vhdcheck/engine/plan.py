@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vhdcheck.asking import Reader, Wanted
 from vhdcheck.blocks.bitmaps import Tally
 from vhdcheck.blocks.small import Bounds, sound
+from vhdcheck.engine.windows import Reader, Wanted
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.structures import (
     BATMAP_COOKIE,
@@ -42,9 +42,9 @@ from vhdcheck.units import SECTOR, round_up
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from vhdcheck.asking import Answers
     from vhdcheck.blocks.arrays import Entries, Places
     from vhdcheck.blocks.bitmaps import Bitmaps
+    from vhdcheck.engine.windows import Answers
 
 END: Final = 4096
 """Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
