@@ -10,7 +10,7 @@ from pathlib import Path
 
 import shtab
 
-from vhdcheck.cli import SHELLS, parser
+from vhdcheck.command.cli import SHELLS, parser
 
 FOLDER = Path(__file__).resolve().parent.parent / "vhdcheck" / "completions"
 TAKE_FILES = {"paths", "files_from", "target", "output", "resume", "config"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from vhdcheck.cli import main
+from vhdcheck.command.cli import main
 
 
 def command() -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from junitparser import JUnitXml
 
-from vhdcheck.cli import main
+from vhdcheck.command.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from fixtures.writer import GIB, MIB, dynamic, fixed
-from vhdcheck.cli import main as command
+from vhdcheck.command.cli import main as command
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ import pytest
 
 import vhdcheck
 from vhdcheck import targets
-from vhdcheck.cli import parser
-from vhdcheck.config import complete
+from vhdcheck.command.cli import parser
+from vhdcheck.command.config import complete
 from vhdcheck.rules import RULES
 from vhdcheck.verdict.codes import PRECEDENCE
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from vhdcheck.cli import SHELLS
+from vhdcheck.command.cli import SHELLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from vhdcheck.cli import FORMATS
+from vhdcheck.command.cli import FORMATS
 from vhdcheck.report import DOCUMENTS
 
 if TYPE_CHECKING:

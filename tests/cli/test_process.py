@@ -138,7 +138,7 @@ def test_help_and_version_load_little() -> None:
         heavy = {"construct", "numpy", "dataclasses", "inspect", "json", "tomllib", "uuid", "difflib", "shutil"}
         assert not (modules - any_command) & heavy
         own = {name for name in modules if name.startswith("vhdcheck.")}
-        assert own == {"vhdcheck.cli", "vhdcheck.deferred", "vhdcheck.errors"}
+        assert own == {"vhdcheck.command.cli", "vhdcheck.command.deferred", "vhdcheck.errors"}
 
 
 def test_importing_the_package_loads_nothing_else() -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
 from vhdcheck import rules
-from vhdcheck.cli import FORMATS
-from vhdcheck.config import selection
+from vhdcheck.command.cli import FORMATS
+from vhdcheck.command.config import selection
 
 if TYPE_CHECKING:
     import subprocess

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.images import full
 from fixtures.writer import GIB, KIB, MIB, SECTOR, Image, dynamic, fixed
 from vhdcheck import check
-from vhdcheck.cli import UNUSED
+from vhdcheck.command.cli import UNUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,13 +118,13 @@ def test_modules(images: dict[str, Path], arguments: Sequence[str], unwanted: se
     program = (
         "import sys, atexit\nbefore = set(sys.modules)\n"
         "atexit.register(lambda: print(*sorted(set(sys.modules) - before), file=sys.stderr))\n"
-        "from vhdcheck.cli import main\nsys.exit(main(sys.argv[1:]))"
+        "from vhdcheck.command.cli import main\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-S", "-c", program, "--target", "generic", *(a.format(**paths) for a in arguments)]
     path = {"PYTHONPATH": ":".join([str(root), *(entry for entry in sys.path if entry.endswith("-packages"))])}
     done = subprocess.run(command, cwd=root, env=path, capture_output=True, text=True, check=True, timeout=60)
     loaded = set(done.stderr.split())
-    assert "vhdcheck.cli" in loaded
+    assert "vhdcheck.command.cli" in loaded
     assert not loaded & unwanted, f"loaded, and not needed: {sorted(loaded & unwanted)}"
 
 

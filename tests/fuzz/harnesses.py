@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from fixtures.recipes import NOW
 from vhdcheck import StreamChecker, check, targets
-from vhdcheck.cli import parser
+from vhdcheck.command.cli import parser
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.mend import mend
 from vhdcheck.report import json as json_report
@@ -123,7 +123,7 @@ def config(data: bytes) -> None:
     path.write_bytes(data)
     options = parser().parse_args(["--config", str(path)])
     try:
-        importlib.import_module("vhdcheck.config").complete(options)
+        importlib.import_module("vhdcheck.command.config").complete(options)
         targets.load(
             options.target, max_virtual_size=options.max_virtual_size, max_physical_size=options.max_physical_size
         )
@@ -191,6 +191,6 @@ IMAGES: Final = {"image": 0, "sparse": 12, "mending": 0}
 """Harnesses that take images, and how many bytes of their inputs' ends are something else."""
 CORPORA: Final = {"mending": "image"}
 """Whose corpus a harness shares; its own if it is not here."""
-if importlib.util.find_spec("vhdcheck.config") is not None:
+if importlib.util.find_spec("vhdcheck.command.config") is not None:
     HARNESSES["config"] = _timed(config)
 _SAMPLE: Final = (Path(__file__).parents[2] / "fixtures" / "qemu" / "dynamic-40m.vhd").read_bytes()

@@ -11,7 +11,7 @@ import pytest
 
 import vhdcheck
 from vhdcheck import targets
-from vhdcheck.cli import parser
+from vhdcheck.command.cli import parser
 from vhdcheck.mend.__main__ import parser as mending
 from vhdcheck.tasks.__main__ import serve_options
 

@@ -63,7 +63,7 @@ def test_the_docstrings_examples() -> None:
 
 DEFERRED = """
 import sys
-from vhdcheck.deferred import deferred
+from vhdcheck.command.deferred import deferred
 with deferred("pdb", "platform", "colorsys"):
     import colorsys, pdb, platform
     from platform import system

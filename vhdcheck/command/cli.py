@@ -7,7 +7,7 @@ import os
 import sys
 
 import vhdcheck
-from vhdcheck.deferred import deferred
+from vhdcheck.command.deferred import deferred
 
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
@@ -219,6 +219,6 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.write(script.read_text(encoding="utf-8"))
         return 0
     with deferred(*UNUSED):
-        from vhdcheck.running import run  # noqa: PLC0415 (all the rest)
+        from vhdcheck.command.run import run  # noqa: PLC0415 (all the rest)
 
     return run(options, sys.stdout, sys.stderr)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vhdcheck import targets
-from vhdcheck.config import complete, selection
+from vhdcheck.command.config import complete, selection
+from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.engine.audit import audit
 from vhdcheck.errors import UsageError
-from vhdcheck.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.report import DOCUMENTS, document
 from vhdcheck.report.results import Results
 from vhdcheck.sources.urls import is_url
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
 
-    from vhdcheck.config import Selection
+    from vhdcheck.command.config import Selection
     from vhdcheck.targets import Target
     from vhdcheck.verdict.report import Report
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, output: TextIO, errors: TextIO) -> int:
         fail_on=Severity[options.fail_on.upper()], exit_zero=options.exit_zero, texts_suffice=options.skip_text
     )
     if options.resume is not None:
-        from vhdcheck.report.resume import read  # noqa: PLC0415 (json)
+        from vhdcheck.command.resume import read  # noqa: PLC0415 (json)
 
         results.before = read(options.resume)
     try:
@@ -72,7 +72,7 @@ def _opened(options: argparse.Namespace, output: TextIO) -> AbstractContextManag
     """Open what `--output` names; without it, the standard output."""
     if options.output is None:
         return nullcontext(output)
-    from vhdcheck.report.output import appending, refuse_image, replacing  # noqa: PLC0415 (seldom)
+    from vhdcheck.command.output import appending, refuse_image, replacing  # noqa: PLC0415 (seldom)
 
     path = Path(options.output)
     refuse_image(path, options.paths)
@@ -95,7 +95,7 @@ def _run(
     with ExitStack() as stack:
         checked = _counted(_checked(options, target, results, stack), selected, results)
         if errors.isatty() and (options.format in DOCUMENTS or not output.isatty()):
-            from vhdcheck.report.progress import Progress  # noqa: PLC0415 (threading)
+            from vhdcheck.command.progress import Progress  # noqa: PLC0415 (threading)
 
             checked = stack.enter_context(Progress(results)).watch(checked)
         if options.format in DOCUMENTS:
@@ -141,7 +141,7 @@ def _checked(
     """Check each image, and go on when one cannot be."""
     allocation = options.map or options.format == "html"
     if options.paths == ["-"]:
-        from vhdcheck.stdin import check_stdin  # noqa: PLC0415 (streams need more)
+        from vhdcheck.command.stdin import check_stdin  # noqa: PLC0415 (streams need more)
 
         yield check_stdin(target, deep=options.deep, allocation=allocation, name=options.stdin_filename)
         return

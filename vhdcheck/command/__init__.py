@@ -1,0 +1,1 @@
+"""The command: arguments, configuration, which images, what is written where, and the exit status."""
