@@ -1,4 +1,4 @@
-"""Keep the completion scripts true to the arguments: `vhdcheck/completions/SHELL`, which `--completions` prints.
+"""Keep the completion scripts, `vhdcheck/command/completions/SHELL`, true to the arguments.
 
 Rewrites them, or, with --check, names those that would change and exits 1. It takes shtab, of the extra `test`.
 """
@@ -12,7 +12,7 @@ import shtab
 
 from vhdcheck.command.cli import SHELLS, parser
 
-FOLDER = Path(__file__).resolve().parent.parent / "vhdcheck" / "completions"
+FOLDER = Path(__file__).resolve().parent.parent / "vhdcheck" / "command" / "completions"
 TAKE_FILES = {"paths", "files_from", "target", "output", "resume", "config"}
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.images import full_table
 from fixtures.writer import MIB, SECTOR, dynamic
-from vhdcheck.blocks import allocation, arrays, small
+from vhdcheck.blocks import allocation, arrays, facts
 from vhdcheck.format import layout
-from vhdcheck.format.structures import DynamicHeader, Footer, Span
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import DynamicHeader, Footer
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -44,7 +45,7 @@ def test_checksum(benchmark: BenchmarkFixture) -> None:
 def test_table(benchmark: BenchmarkFixture, entries: int, order: str) -> None:
     raw = full_table(entries, shuffled=order == "shuffled", first=FIRST)
     end = (FIRST + entries * 4097) * SECTOR
-    bounds = small.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
+    bounds = facts.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
     table = benchmark(lambda: arrays.analyse(arrays.decode([raw], entries)[0], bounds))
     assert table.used == entries
     assert not table.overlapping.count
@@ -55,7 +56,7 @@ def test_table(benchmark: BenchmarkFixture, entries: int, order: str) -> None:
 def test_map(benchmark: BenchmarkFixture, entries: int, order: str) -> None:
     raw = full_table(entries, shuffled=order == "shuffled", first=FIRST)
     end = (FIRST + entries * 4097) * SECTOR
-    bounds = small.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
+    bounds = facts.Bounds(entries, 4097 * SECTOR, [Span(0, 1536), Span(1536, len(raw))], end, end + SECTOR)
     table, _ = arrays.decode([raw], entries)
     found = benchmark(lambda: allocation.allocate(table, bounds))
     assert (found.used, found.faulty) == (entries, 0)

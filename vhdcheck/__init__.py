@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import importlib
 
+from vhdcheck.version import __version__ as __version__
+
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
     from typing import Any
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
     from vhdcheck.engine.audit import audit
     from vhdcheck.engine.check import acheck, check, iter_findings
     from vhdcheck.engine.stream_checker import StreamChecker
-    from vhdcheck.errors import ImageRefused, SourceError, UsageError, VhdcheckError
-    from vhdcheck.format.structures import Image, Span
+    from vhdcheck.errors import SourceError, UsageError, VhdcheckError
+    from vhdcheck.format.span import Span
+    from vhdcheck.image import Image
     from vhdcheck.sources.store_listing import listed
     from vhdcheck.targets import Target
     from vhdcheck.verdict.codes import Code
-    from vhdcheck.verdict.report import Failure, Finding, Report, Severity
+    from vhdcheck.verdict.finding import Finding, Severity
+    from vhdcheck.verdict.report import Failure, ImageRefused, Report
 
-__version__ = "0.1.0"
 __all__ = [
     "Code",
     "Failure",
@@ -50,13 +53,13 @@ __all__ = [
 _HOMES = {
     "Code": "verdict.codes",
     "Failure": "verdict.report",
-    "Finding": "verdict.report",
-    "Image": "format.structures",
-    "ImageRefused": "errors",
+    "Finding": "verdict.finding",
+    "Image": "image",
+    "ImageRefused": "verdict.report",
     "Report": "verdict.report",
-    "Severity": "verdict.report",
+    "Severity": "verdict.finding",
     "SourceError": "errors",
-    "Span": "format.structures",
+    "Span": "format.span",
     "StreamChecker": "engine.stream_checker",
     "Target": "targets",
     "UsageError": "errors",

@@ -192,5 +192,5 @@ def test_a_defect_of_ours_costs_one_line(images: Callable[[int], list[str]], mon
 
 
 def test_the_function_is_not_hidden_by_a_module_of_its_name() -> None:
-    line = "import vhdcheck.engine.executors, vhdcheck.engine.audit; from vhdcheck import audit; assert list(audit([])) == []"
+    line = "import vhdcheck.engine.audit; from vhdcheck import audit; assert list(audit([])) == []"
     subprocess.run([sys.executable, "-c", line], cwd=ROOT, check=True, timeout=60)

@@ -28,7 +28,7 @@ def test_the_scripts_are_up_to_date(root: Path) -> None:
 def test_they_are_printed(main: Main, shell: str, root: Path) -> None:
     done = main("--completions", shell)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (root / "vhdcheck" / "completions" / shell).read_text(encoding="utf-8")
+    assert done.stdout == (root / "vhdcheck" / "command" / "completions" / shell).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ Main: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
     """The schema as an installed package has it."""
-    text = (importlib.resources.files("vhdcheck") / "schemas" / "report-v1.schema.json").read_text(encoding="utf-8")
+    text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text(
+        encoding="utf-8"
+    )
     loaded: dict[str, Any] = json.loads(text)
     Draft202012Validator.check_schema(loaded)
     return loaded

@@ -131,7 +131,9 @@ def test_every_fixture_has_a_map_that_covers_it() -> None:
 @pytest.mark.parametrize("name", DAMAGED)
 def test_programs_get_the_map_as_the_schema_says(run: Run, tmp_path: Path, name: str) -> None:
     DAMAGED[name]().write(tmp_path / "x.vhd")
-    text = (importlib.resources.files("vhdcheck") / "schemas" / "report-v1.schema.json").read_text(encoding="utf-8")
+    text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text(
+        encoding="utf-8"
+    )
     document = json.loads(run("--map", "--format", "json", "x.vhd").stdout)
     Draft202012Validator(json.loads(text)).validate(document)
     (line,) = run("--map", "--format", "jsonl", "x.vhd").stdout.splitlines()

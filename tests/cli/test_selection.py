@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
-from vhdcheck import rules
 from vhdcheck.command.cli import FORMATS
 from vhdcheck.command.config import selection
+from vhdcheck.rules import registry
 
 if TYPE_CHECKING:
     import subprocess
@@ -116,11 +116,11 @@ def test_exit_zero(main: Main, bad: Path) -> None:
 
 
 def test_a_crash_counts_whatever_is_selected(main: Main, bad: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crashing(*_: object) -> Iterator[rules.Fault]:
+    def crashing(*_: object) -> Iterator[registry.Fault]:
         raise ZeroDivisionError
 
-    first, *others = rules._BY_PART["footer"]
-    monkeypatch.setitem(rules._BY_PART, "footer", [replace(first, examines=crashing), *others])
+    first, *others = registry._BY_PART["footer"]
+    monkeypatch.setitem(registry._BY_PART, "footer", [replace(first, examines=crashing), *others])
     done = main("bad.vhd", "--ignore", "VHD", "--exit-zero")
     assert done.returncode == 2
     assert "error[VHD999] internal-error" in done.stdout

@@ -24,7 +24,7 @@ from vhdcheck.mend import mend
 from vhdcheck.report import json as json_report
 from vhdcheck.report.text import TextReport
 from vhdcheck.rules import SLUGS
-from vhdcheck.verdict.report import Severity
+from vhdcheck.verdict.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Mutation testing: `python -m tests.mutation.run vhdcheck/blocks/arrays.py ...` changes a module in one place at a time.
+"""Mutation testing: `python -m tests.mutation.run vhdcheck/engine/plan.py ...` changes one place at a time.
 
 Cosmic Ray does it, in a copy of the repository under `build/mutation`. A mutant is killed by the fixtures' manifest
 (`verdicts.py`, half a second) or, where that lets it pass, by the tests named below. Printed are the figures and each

@@ -78,7 +78,11 @@ def test_all_of_the_package_and_nothing_else(unpacked: Path, root: Path) -> None
         for path in (root / "vhdcheck").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert source >= {"vhdcheck/py.typed", "vhdcheck/targets/azure.toml", "vhdcheck/schemas/report-v1.schema.json"}
+    assert source >= {
+        "vhdcheck/py.typed",
+        "vhdcheck/targets/azure.toml",
+        "vhdcheck/report/schemas/report-v1.schema.json",
+    }
     packed = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     about = f"vhdcheck-{vhdcheck.__version__}.dist-info"
     assert {name for name in packed if not name.startswith(f"{about}/")} == source
@@ -116,7 +120,7 @@ sys.path.insert(0, {str(unpacked)!r})
 import vhdcheck
 from vhdcheck import check, targets
 assert vhdcheck.__file__.startswith({str(unpacked)!r}), vhdcheck.__file__
-json.loads((importlib.resources.files("vhdcheck") / "schemas" / "report-v1.schema.json").read_text())
+json.loads((importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text())
 assert (importlib.resources.files("vhdcheck.report") / "style.css").read_text()
 print(*(f"{{name}}={{check('good.vhd', target=name).ok}}" for name in targets.names()))
 """

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from fixtures.writer import SECTOR, dynamic
 from vhdcheck import Span, check
-from vhdcheck.blocks.allocation import CELLS, Allocation, Strip, allocate
-from vhdcheck.blocks.small import UNUSED, Bounds
+from vhdcheck.blocks.allocation import CELLS, allocate
+from vhdcheck.blocks.facts import UNUSED, Allocation, Bounds, Strip
 from vhdcheck.report.regions import WASTE, compacted, regions
 
 Numbers = list[int]

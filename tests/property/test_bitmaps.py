@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from fixtures.writer import KIB, SECTOR, TAP, dynamic
 from vhdcheck.blocks import arrays
-from vhdcheck.blocks.bitmaps import EXAMPLES, Bitmaps, Blocks, Tally
-from vhdcheck.engine.plan import BITMAPS, steps
+from vhdcheck.blocks.bitmaps import EXAMPLES, Tally
+from vhdcheck.blocks.facts import Bitmaps, Blocks
+from vhdcheck.engine.plan import steps
 from vhdcheck.engine.windows import Wanted
-from vhdcheck.format.structures import Image
+from vhdcheck.format.span import BITMAPS
+from vhdcheck.image import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

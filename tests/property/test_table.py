@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vhdcheck import Span
-from vhdcheck.blocks import arrays, small
+from vhdcheck.blocks import arrays, facts, small
 from vhdcheck.format import layout
 
 UNUSED = 0xFFFF_FFFF
@@ -28,7 +28,7 @@ class Case:
     """A table, and what it is judged against."""
 
     entries: list[int]
-    bounds: small.Bounds
+    bounds: facts.Bounds
     pieces: int = 1
 
     @property
@@ -61,7 +61,7 @@ def cases(draw: st.DrawFn) -> Case:
     metadata = draw(st.lists(spans, max_size=4))
     metadata += draw(st.lists(st.builds(Span, st.integers(0, max(size, 1)), st.integers(1, slot)), max_size=1))
     needed = draw(st.integers(0, 26))
-    return Case(entries, small.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
+    return Case(entries, facts.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
 
 
 class Twin:
@@ -117,7 +117,7 @@ class Twin:
         return max(0, min(behind) * SECTOR - (start * SECTOR + self.slot)) if behind else 0
 
 
-def analysed(case: Case) -> small.Table:
+def analysed(case: Case) -> facts.Table:
     """Run numpy's analysis on the table, read in so many pieces."""
     step = 4 * -(-max(1, len(case.entries)) // case.pieces)
     pieces = [case.raw[start : start + step] for start in range(0, max(1, len(case.raw)), step)]
@@ -127,7 +127,7 @@ def analysed(case: Case) -> small.Table:
     return arrays.analyse(table, case.bounds)
 
 
-WRAPS = Case([0xFFFF_F000, 4], small.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
+WRAPS = Case([0xFFFF_F000, 4], facts.Bounds(2, 4097 * SECTOR, [Span(0, 2048, "m")], 10 << 20, (10 << 20) + 512))
 
 
 @given(cases())
@@ -142,7 +142,7 @@ def test_the_analysis_is_its_twin_s(case: Case) -> None:
     }
     for name, expected in twin.hits.items():
         found = getattr(table, name).examples
-        assert len(found) == min(len(expected), small.EXAMPLES), name
+        assert len(found) == min(len(expected), facts.EXAMPLES), name
         assert set(found) <= {(block, sector) for block, sector in enumerate(case.entries)}, name
         if name != "overlapping":  # there any of the blocks at a place may stand for it
             assert set(found) <= set(expected), name
@@ -162,7 +162,7 @@ def nearly_sound(draw: st.DrawFn) -> Case:
     entries += [UNUSED] * draw(st.integers(0, 3))
     footer = (max(starts) + sectors - draw(st.sampled_from([0, 0, 0, 1]))) * SECTOR
     needed = len(entries) - draw(st.sampled_from([0, 0, 0, 1]))
-    return Case(entries, small.Bounds(needed, sectors * SECTOR, [Span(0, 8 * SECTOR, "m")], footer, footer + SECTOR))
+    return Case(entries, facts.Bounds(needed, sectors * SECTOR, [Span(0, 8 * SECTOR, "m")], footer, footer + SECTOR))
 
 
 @given(nearly_sound() | cases(), st.binary(max_size=600), st.sampled_from([b"", b"", b"\0\0", b"\x80", b"\0\x10"]))
@@ -183,14 +183,14 @@ def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes
 def test_a_table_that_its_batmap_contradicts_is_left_to_numpy(bits: bytes, used: list[bool]) -> None:
     entries = [8 + 2 * block if is_used else UNUSED for block, is_used in enumerate(used)]
     raw = struct.pack(f">{len(entries)}I", *entries)
-    bounds = small.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30)
+    bounds = facts.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30)
     wrong = arrays.analyse(arrays.decode([raw], len(entries))[0], bounds, batmap=bits).full_unused.count
     assert (small.sound([raw], len(entries), bounds, bits) is None) == bool(wrong)
 
 
 def test_a_sound_table_needs_no_numpy() -> None:
     entries = list(range(8, 8 + 2 * small.SMALL, 2))
-    case = Case(entries, small.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30))
+    case = Case(entries, facts.Bounds(len(entries), 1024, [Span(0, 4096)], 1 << 30, 1 << 30))
     found = small.sound([case.raw], len(entries), case.bounds)
     assert found is not None
     assert (found.used, found.gaps, found.in_order) == (small.SMALL, 0, True)
@@ -210,9 +210,9 @@ def test_full_blocks_that_are_unused(bits: bytes, entries: list[int]) -> None:
         for block, sector in enumerate(entries)
         if sector == UNUSED and block < 8 * len(bits) and bits[block // 8] & 0x80 >> block % 8
     ]
-    bounds = small.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
+    bounds = facts.Bounds(len(entries), 4097 * 512, [], 1 << 40, 1 << 40)
     found = arrays.analyse(table, bounds, batmap=bits).full_unused
-    assert found == small.Hits(len(wrong), tuple(wrong[: small.EXAMPLES]))
+    assert found == facts.Hits(len(wrong), tuple(wrong[: facts.EXAMPLES]))
 
 
 def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
@@ -221,7 +221,7 @@ def test_order_is_seen_across_the_pieces_that_a_table_is_compared_in() -> None:
     size = int(half[-1] + 100) * 512
     for shift, counts in ((0, (arrays.PART, 0)), (1, (0, arrays.PART))):
         entries = np.concatenate([half, half + np.uint32(shift)])
-        table = arrays.analyse(entries, small.Bounds(len(entries), 1024, [], size, size))
+        table = arrays.analyse(entries, facts.Bounds(len(entries), 1024, [], size, size))
         assert not table.in_order
         assert (table.duplicate.count, table.overlapping.count) == counts
 
@@ -232,7 +232,7 @@ def test_neighbours_are_compared_across_the_pieces(distance: int, counts: tuple[
     entries = np.arange(2 * arrays.PART, dtype=np.uint32) * 2 + 8
     entries[arrays.PART :] -= np.uint32(2 - distance)
     size = int(entries[-1] + 100) * 512
-    table = arrays.analyse(entries, small.Bounds(len(entries), 1024, [], size, size))
+    table = arrays.analyse(entries, facts.Bounds(len(entries), 1024, [], size, size))
     assert table.in_order
     assert table.last_block == 2 * arrays.PART - 1
     assert (table.duplicate.count, table.overlapping.count, table.gaps) == (*counts, 0)

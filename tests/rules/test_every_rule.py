@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.recipes import CASES, NOW, Case
-from vhdcheck import Code, Severity, check, rules
-from vhdcheck.rules import RULES, Fault, Rule
+from vhdcheck import Code, Severity, check
+from vhdcheck.rules import RULES, registry
+from vhdcheck.rules.registry import Fault, Rule
 from vhdcheck.targets import load, names
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             yield from faults
             raise ZeroDivisionError("by accident")
 
-        first, *others = rules._BY_PART["footer"]
+        first, *others = registry._BY_PART["footer"]
         assert first.slug == "footer-cookie"
-        monkeypatch.setitem(rules._BY_PART, "footer", [replace(first, examines=examines), *others])
+        monkeypatch.setitem(registry._BY_PART, "footer", [replace(first, examines=examines), *others])
 
     return install
 

@@ -15,7 +15,7 @@ import pytest
 from fixtures.recipes import CASES, Case
 from fixtures.writer import MIB, fixed
 from vhdcheck import Severity, check
-from vhdcheck.report.results import command_line
+from vhdcheck.report.words import command_line
 from vhdcheck.rules import RULES
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vhdcheck.format.structures import Image
+from vhdcheck.image import Image
 from vhdcheck.targets import load
 from vhdcheck.units import GIB
 from vhdcheck.verdict.codes import MEANINGS, PRECEDENCE, TEXTS, Code, message
-from vhdcheck.verdict.report import Finding, Report, Severity
+from vhdcheck.verdict.finding import Finding, Severity
+from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
     from pathlib import Path

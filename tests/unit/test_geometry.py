@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures import writer
-from vhdcheck.format.geometry import chs_size_down, chs_size_up
-from vhdcheck.format.structures import geometry
+from vhdcheck.format.geometry import chs_size_down, chs_size_up, geometry
 from vhdcheck.units import GIB, MIB, SECTOR
 
 if TYPE_CHECKING:

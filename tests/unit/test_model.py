@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fixtures.structures import Batmap, Footer, Header, Locator, checksum
 from fixtures.writer import FIXED, GIB, MIB, PARENT_ID, TAP, UNIQUE_ID, dynamic
 from vhdcheck import check
-from vhdcheck.format import layout, structures
+from vhdcheck.format import geometry, layout, span, structures
 
 
 def test_footer() -> None:
@@ -71,9 +71,9 @@ def test_header() -> None:
     assert header.parent_locators[1] == structures.ParentLocator(1, b"W2ku", 8, 8, 3, 4096)
     assert [entry.is_empty for entry in header.parent_locators] == [True, False, *[True] * 6]
     assert header.parent_locators[1].space == 8 * 512
-    assert header.span("max_table_entries") == structures.Span(540, 4, "header.max_table_entries")
+    assert header.span("max_table_entries") == span.Span(540, 4, "header.max_table_entries")
     place = header.locator_span(1, "data_offset")
-    assert place == structures.Span(512 + 576 + 24 + 16, 8, "header.parent_locators[1].data_offset")
+    assert place == span.Span(512 + 576 + 24 + 16, 8, "header.parent_locators[1].data_offset")
     assert int.from_bytes(raw[place.offset - 512 : place.end - 512], "big") == 4096
 
 
@@ -129,7 +129,7 @@ def test_batmap() -> None:
     batmap = structures.Batmap.parse(raw, 2048)
     assert (batmap.cookie, batmap.map_offset, batmap.size, batmap.length) == (b"tdbatmap", 2560, 3, 1536)
     assert (batmap.version, batmap.checksum, batmap.encrypted) == (0x10002, ~0x80 & 0xFFFF_FFFF, True)
-    assert batmap.span("size") == structures.Span(2048 + 16, 4, "batmap.size")
+    assert batmap.span("size") == span.Span(2048 + 16, 4, "batmap.size")
     assert not structures.Batmap.parse(Batmap(b"", 2560, 3, version=0x10001, key_cookie=1).pack(0), 0).encrypted
 
 
@@ -163,4 +163,4 @@ def test_a_file_without_its_footer_ends_where_it_ends() -> None:
 
 
 def test_largest_geometry() -> None:
-    assert structures.geometry(40 * GIB) != structures.MAX_GEOMETRY == structures.geometry(2040 * GIB)
+    assert geometry.geometry(40 * GIB) != geometry.MAX_GEOMETRY == geometry.geometry(2040 * GIB)

@@ -12,8 +12,9 @@ from fixtures import writer
 from fixtures.structures import Footer, Header
 from fixtures.writer import DYNAMIC, GIB, KIB, MIB, QEMU, TAP, differencing, dynamic, fixed
 from vhdcheck import Image, Span
-from vhdcheck.engine.plan import END, MAX_ENTRIES, SEARCH, Known, steps
+from vhdcheck.engine.plan import Known, steps
 from vhdcheck.engine.windows import Reader, Wanted
+from vhdcheck.format.limits import END, MAX_ENTRIES, SEARCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

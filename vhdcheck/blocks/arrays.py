@@ -1,4 +1,4 @@
-"""The block allocation table in numpy: where blocks lie, and which cannot be right. `tables` knows small sound ones.
+"""The block allocation table in numpy: where blocks lie, and which cannot be right. `small` does small sound ones.
 
 Only this module and `allocation` import numpy. Positions are compared as 64-bit integers: the largest entry is sector
 2**32-1 and the largest block 2 GiB, so nothing can wrap (vhd-util adds in 32 bits and misses entries near that end).
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from vhdcheck.blocks.small import EXAMPLES, NONE, UNUSED, Bounds, Hits, Table
+from vhdcheck.blocks.facts import EXAMPLES, NONE, UNUSED, Bounds, Hits, Table
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:

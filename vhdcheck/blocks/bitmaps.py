@@ -2,55 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
+
+from vhdcheck.blocks.facts import Bitmaps, Blocks
 
 if TYPE_CHECKING:
     from vhdcheck.blocks.arrays import Bits, Entries, Mask
 
 EXAMPLES: Final = 5
 ONES: Final = 0xFF
-
-
-@dataclass(slots=True)
-class Blocks:
-    """Blocks of one kind: how many, and the first few as (block, first sector)."""
-
-    count: int = 0
-    examples: list[tuple[int, int]] = field(default_factory=list)
-
-    def add(self, block: int, sector: int) -> None:
-        """Count one."""
-        self.count += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append((block, sector))
-
-    def add_all(self, mask: Mask, blocks: Entries, sectors: Entries) -> None:
-        """Count those that a mask over both arrays marks."""
-        marked = mask.nonzero()[0]
-        self.count += len(marked)
-        few = marked[: EXAMPLES - len(self.examples)]
-        self.examples += zip(blocks[few].tolist(), sectors[few].tolist(), strict=True)
-
-
-@dataclass(slots=True)
-class Bitmaps:
-    """What the bitmaps say."""
-
-    full: Blocks = field(default_factory=Blocks)
-    """Every sector of the disk in it holds data."""
-    partial: Blocks = field(default_factory=Blocks)
-    empty: Blocks = field(default_factory=Blocks)
-    """No bit is set, and yet the block is in the file."""
-    padding: Blocks = field(default_factory=Blocks)
-    """The bytes behind the last bit are neither all zeros nor all ones."""
-    contradicted: Blocks = field(default_factory=Blocks)
-    """The batmap calls the block full, its bitmap does not."""
-    unmarked: Blocks = field(default_factory=Blocks)
-    """Sectors that the bitmap calls empty hold data. Known only of a stream, where the data passes anyway."""
-    basis: tuple[int, ...] = ()
-    """What they were sorted by. By another footer or header they would mean something else."""
 
 
 class Tally:
@@ -86,13 +47,21 @@ class Tally:
         if len(last):
             full[last] |= _are_full(used[last], self._last[1])
         empty = (used.max(axis=1) == 0) & ~full
-        self.result.full.add_all(full, blocks, sectors)
-        self.result.empty.add_all(empty, blocks, sectors)
-        self.result.partial.add_all(~(full | empty), blocks, sectors)
+        _count(self.result.full, full, blocks, sectors)
+        _count(self.result.empty, empty, blocks, sectors)
+        _count(self.result.partial, ~(full | empty), blocks, sectors)
         if padding.size:
-            self.result.padding.add_all((padding.max(axis=1) > 0) & (padding.min(axis=1) < ONES), blocks, sectors)
+            _count(self.result.padding, (padding.max(axis=1) > 0) & (padding.min(axis=1) < ONES), blocks, sectors)
         if called_full is not None:
-            self.result.contradicted.add_all(called_full & ~full, blocks, sectors)
+            _count(self.result.contradicted, called_full & ~full, blocks, sectors)
+
+
+def _count(kind: Blocks, mask: Mask, blocks: Entries, sectors: Entries) -> None:
+    """Count those that a mask over both arrays marks."""
+    marked = mask.nonzero()[0]
+    kind.count += len(marked)
+    few = marked[: EXAMPLES - len(kind.examples)]
+    kind.examples += zip(blocks[few].tolist(), sectors[few].tolist(), strict=True)
 
 
 def _are_full(bitmaps: Bits, sectors: int) -> Mask:

@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 
-import vhdcheck
 from vhdcheck.command.deferred import deferred
+from vhdcheck.version import __version__
 
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SHELLS: Final = ("bash", "fish", "tcsh", "zsh")
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments; `*.vhd` may have put file names of a stranger among them."""
-        from vhdcheck.report.results import printable  # noqa: PLC0415
+        from vhdcheck.escape import printable  # noqa: PLC0415
 
         super().error(printable(message))
 
@@ -130,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
         "--explain", metavar="RULE", help="explain a rule (VHD103, footer-checksum) or a code (413), and exit"
     )
     parser.add_argument("--completions", choices=SHELLS, help="print a script that makes a shell complete, and exit")
-    parser.add_argument("--version", action="version", version=f"vhdcheck {vhdcheck.__version__}")
+    parser.add_argument("--version", action="version", version=f"vhdcheck {__version__}")
     return parser
 
 
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _complain(text: str) -> None:
     from contextlib import suppress  # noqa: PLC0415 (only for a failure)
 
-    from vhdcheck.report.results import printable  # noqa: PLC0415
+    from vhdcheck.escape import printable  # noqa: PLC0415
 
     with suppress(OSError):
         print(f"vhdcheck: {printable(text)}", file=sys.stderr)

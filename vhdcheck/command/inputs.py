@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from vhdcheck.engine.plan import END, is_footer
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.creators import SUFFIXES
+from vhdcheck.format.limits import END
 from vhdcheck.format.lookalikes import recognise
-from vhdcheck.format.structures import FileEnds, Span
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import is_footer
 from vhdcheck.sources.local import FileSource
 from vhdcheck.sources.urls import is_store_folder, is_url, redacted
 from vhdcheck.units import count
@@ -152,4 +153,4 @@ def is_text(path: str) -> bool:
         return False
     if not head or 0 in head or not _CONTROLS.isdisjoint(head) or is_footer(tail) or is_footer(tail[-511:]):
         return False
-    return recognise(FileEnds(size, head, tail)) is None
+    return recognise(head, size) is None

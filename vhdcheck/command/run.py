@@ -16,7 +16,8 @@ from vhdcheck.errors import UsageError
 from vhdcheck.report import DOCUMENTS, document
 from vhdcheck.report.results import Results
 from vhdcheck.sources.urls import is_url
-from vhdcheck.verdict.report import Failure, Severity
+from vhdcheck.verdict.finding import Severity
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     import argparse

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from concurrent.futures import Executor, Future
 
-    from vhdcheck.format.structures import Image
+    from vhdcheck.image import Image
     from vhdcheck.targets import Target
 
 BATCH: Final = 64
@@ -52,8 +52,8 @@ def audit(
 
     A batch whose worker fails as a whole is tried again, alone and then in halves, so that an image that kills its
     worker costs a Failure for itself only. Batches may so be checked twice, and are reported once. It takes an
-    executor that replaces lost workers, as a cluster does; a `ProcessPoolExecutor` does not, `vhdcheck.engine.executors.Processes`
-    does.
+    executor that replaces lost workers, as a cluster does; a `ProcessPoolExecutor` does not,
+    `vhdcheck.engine.executors.Processes` does.
 
     Args:
         sources: paths and URLs.

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from vhdcheck import rules, targets
 from vhdcheck.engine.plan import Known, steps
 from vhdcheck.errors import UsageError
-from vhdcheck.format.structures import Image
+from vhdcheck.image import Image
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
 from vhdcheck.verdict.codes import PRECEDENCE
-from vhdcheck.verdict.report import Finding, Report, Severity
+from vhdcheck.verdict.finding import Finding, Severity
+from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from vhdcheck.blocks.bitmaps import Bitmaps
+    from vhdcheck.blocks.facts import Bitmaps
     from vhdcheck.engine.windows import Answers, Wanted
     from vhdcheck.sources.local import Readable, Source
     from vhdcheck.sources.url import AsyncUrlSource, UrlSource

@@ -14,61 +14,36 @@ does not lie behind the table, or dead space longer than the last 4 KiB, is read
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdcheck.blocks.bitmaps import Tally
-from vhdcheck.blocks.small import Bounds, sound
+from vhdcheck.blocks.facts import Bounds
+from vhdcheck.blocks.small import sound
 from vhdcheck.engine.windows import Reader, Wanted
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.format.limits import BITMAPS_AT_ONCE, END, MAX_BATMAP, MAX_ENTRIES, MAX_LOCATOR, NEAR, SEARCH, TABLE_PIECE
+from vhdcheck.format.span import BATMAP, BITMAP, BITMAPS, TABLE, Span
 from vhdcheck.format.structures import (
     BATMAP_COOKIE,
     COOKIE,
     DIFFERENCING,
     FIXED,
     HEADER_COOKIE,
-    POISONED_COOKIE,
     Batmap,
     DynamicHeader,
-    FileEnds,
     Footer,
-    Image,
-    Slack,
-    Span,
     checksum,
-    regions,
+    is_footer,
 )
+from vhdcheck.image import FileEnds, Image, Slack, regions
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from vhdcheck.blocks.arrays import Entries, Places
-    from vhdcheck.blocks.bitmaps import Bitmaps
+    from vhdcheck.blocks.facts import Bitmaps
     from vhdcheck.engine.windows import Answers
-
-END: Final = 4096
-"""Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
-SEARCH: Final = 64 << 10
-"""Bytes before the end of the file that are searched for a footer with something behind it."""
-TABLE_PIECE: Final = 8 << 20
-"""Bytes of a table asked for at once: the table of a 2040 GiB disk, twice."""
-MAX_ENTRIES: Final = 1 << 23
-"""Entries examined at the most: the largest disk, 2040 GiB, has 8,355,840 blocks of 256 KiB. More would cost memory."""
-MAX_LOCATOR: Final = 64 << 10
-"""Bytes of a parent locator read at the most: a Windows path has 32,767 UTF-16 units."""
-MAX_BATMAP: Final = MAX_ENTRIES // 8
-TABLE: Final = "block allocation table"
-BATMAP: Final = "batmap"
-BITMAP: Final = "bitmap["
-"""How the path of a sector bitmap begins; the block's number and a bracket follow."""
-BITMAPS: Final = "bitmaps"
-"""The path of a span that has several bitmaps; to ask for each by itself, answer with None."""
-NEAR: Final = 4096
-"""Bytes between two bitmaps that are read rather than asked around: a page is read at the least, whoever asks."""
-BITMAPS_AT_ONCE: Final = 1 << 20
-"""Bytes of sector bitmaps asked for at once, when deep."""
-KILLED: Final = b"\xc7" * FOOTER_SIZE
-"""What tapdisk writes over the footer of an image while it is open for writing (blktap, `vhd_kill_footer`)."""
 
 
 class Known(NamedTuple):
@@ -139,17 +114,6 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
     if image.footer is not None and image.footer.disk_type != FIXED:
         image.copy = copy
     yield Known("file", FileEnds(size, head, tail, stray.offset if stray else None))
-
-
-def is_footer(raw: bytes) -> bool:
-    """Say whether 512 or 511 bytes are meant as a footer: by the cookie, or by a checksum right but for the cookie."""
-    if len(raw) < SHORT_FOOTER_SIZE:
-        return False
-    if raw.startswith((COOKIE, POISONED_COOKIE)):
-        return True
-    if raw[8:12] not in (b"\0\0\0\2", b"\0\0\0\3"):  # features, so that the sum is rarely taken
-        return False
-    return checksum(COOKIE + raw[8:], 64).to_bytes(4, "big") == raw[64:68]
 
 
 def _footer_at_end(tail: bytes, size: int) -> Footer | None:

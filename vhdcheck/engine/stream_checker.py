@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import rules, targets
-from vhdcheck.blocks.bitmaps import Blocks
+from vhdcheck.blocks.facts import Blocks
 from vhdcheck.engine.check import examine, resolve
-from vhdcheck.engine.plan import BITMAP, BITMAPS, Known, is_footer, steps
-from vhdcheck.errors import ImageRefused, SourceError
+from vhdcheck.engine.plan import Known, steps
+from vhdcheck.errors import SourceError
 from vhdcheck.format.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
+from vhdcheck.format.span import BITMAP, BITMAPS, Span
 from vhdcheck.format.structures import (
     BATMAP_1_2,
     COOKIE,
@@ -20,12 +21,13 @@ from vhdcheck.format.structures import (
     FORMAT_VERSION,
     HEADER_COOKIE,
     DynamicHeader,
-    Image,
-    Span,
+    is_footer,
 )
+from vhdcheck.image import Image
 from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
-from vhdcheck.verdict.report import Finding, Report, Severity
+from vhdcheck.verdict.finding import Finding, Severity
+from vhdcheck.verdict.report import ImageRefused, Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Generator

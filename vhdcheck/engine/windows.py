@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdcheck.format.structures import Span
+from vhdcheck.format.span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from vhdcheck.format.structures import Image
+    from vhdcheck.image import Image
 
     Answers = Sequence[bytes | None]
 

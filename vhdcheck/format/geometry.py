@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from vhdcheck.format import creators
-from vhdcheck.format.structures import MAX_GEOMETRY, geometry
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -13,9 +13,29 @@ if TYPE_CHECKING:
 
 _SHAPES = [(heads, 17) for heads in range(4, 17)] + [(16, 31), (16, 63), (16, 255)]
 """Heads and sectors per track that the specification's algorithm can choose."""
+MAX_GEOMETRY: Final = (65535, 16, 255)
 _LARGEST = 65535 * 16 * 255
 _STEPS = [17 * (1024 * heads + more) for heads in range(4, 17) for more in (0, 1)] + [31 * 16 * 1024, 65535 * 16 * 63]
 """Disk sizes, in sectors, at which it chooses others."""
+
+
+@lru_cache(maxsize=64)
+def geometry(size: int) -> tuple[int, int, int]:
+    """Compute (cylinders, heads, sectors per track) for a disk of `size` bytes.
+
+    Source: specification, appendix "CHS Calculation". Their product is at most `size`, by less than one cylinder.
+    """
+    sectors = min(size // SECTOR, 65535 * 16 * 255)
+    if sectors >= 65535 * 16 * 63:
+        per_track, heads, tracks = 255, 16, sectors // 255
+    else:
+        per_track, tracks = 17, sectors // 17
+        heads = max(-(-tracks // 1024), 4)
+        if tracks >= heads * 1024 or heads > 16:  # noqa: PLR2004 (heads have four bits)
+            per_track, heads, tracks = 31, 16, sectors // 31
+        if tracks >= heads * 1024:
+            per_track, heads, tracks = 63, 16, sectors // 63
+    return tracks // heads, heads, per_track
 
 
 def _spanned(sectors: int) -> int:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from vhdcheck.format.structures import FileEnds
+from typing import Final, NamedTuple
 
 
 class Format(NamedTuple):
@@ -63,17 +60,16 @@ _TEXTS: Final = (
 )
 
 
-def recognise(file: FileEnds) -> Format | None:
-    """Recognise a file that has no footer by its first bytes; None where nothing fits."""
-    head = file.head
+def recognise(head: bytes, size: int) -> Format | None:
+    """Recognise a file of `size` bytes that has no footer by its first 4 KiB; None where nothing fits."""
     if (found := _by_marks(head, _MARKS)) is not None:
         return found
     text = head[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"\0" not in text:
         for beginnings, name in _TEXTS:
             if text.startswith(beginnings):
-                return Format(name, 0, min(512, file.size), _PAGE)
-    if head[510:512] == b"\x55\xaa" and file.size > 512:  # noqa: PLR2004 (one sector and something behind it)
+                return Format(name, 0, min(512, size), _PAGE)
+    if head[510:512] == b"\x55\xaa" and size > 512:  # noqa: PLR2004 (one sector and something behind it)
         return Format("a raw disk with a boot sector (MBR), without a footer", 510, 2, _convert("raw"))
     return None
 

@@ -5,19 +5,14 @@ Field names are the specification's. Offsets are bytes from the start of the fil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 from zlib import adler32
 
 from vhdcheck.format import layout
+from vhdcheck.format.span import Span
 from vhdcheck.units import SECTOR, round_up
-
-if TYPE_CHECKING:
-    from vhdcheck.blocks.allocation import Allocation
-    from vhdcheck.blocks.bitmaps import Bitmaps
-    from vhdcheck.blocks.small import Table
 
 COOKIE: Final = b"conectix"
 POISONED_COOKIE: Final = b"v_poison"
@@ -33,7 +28,6 @@ EPOCH: Final = 946_684_800
 """2000-01-01 00:00:00 UTC, the format's zero of time, in Unix seconds."""
 BLOCK_SIZE: Final = 2 << 20
 """The default block size, in bytes, and the only one that XenServer reads correctly."""
-MAX_GEOMETRY: Final = (65535, 16, 255)
 
 
 def checksum(data: bytes, at: int) -> int:
@@ -55,38 +49,6 @@ def _sum(data: bytes) -> int:
 def is_zero(data: bytes) -> bool:
     """Say whether all bytes are zero: a comparison, 20 times as fast as looking at each."""
     return data == bytes(len(data))
-
-
-@lru_cache(maxsize=64)
-def geometry(size: int) -> tuple[int, int, int]:
-    """Compute (cylinders, heads, sectors per track) for a disk of `size` bytes.
-
-    Source: specification, appendix "CHS Calculation". Their product is at most `size`, by less than one cylinder.
-    """
-    sectors = min(size // SECTOR, 65535 * 16 * 255)
-    if sectors >= 65535 * 16 * 63:
-        per_track, heads, tracks = 255, 16, sectors // 255
-    else:
-        per_track, tracks = 17, sectors // 17
-        heads = max(-(-tracks // 1024), 4)
-        if tracks >= heads * 1024 or heads > 16:  # noqa: PLR2004 (heads have four bits)
-            per_track, heads, tracks = 31, 16, sectors // 31
-        if tracks >= heads * 1024:
-            per_track, heads, tracks = 63, 16, sectors // 63
-    return tracks // heads, heads, per_track
-
-
-class Span(NamedTuple):
-    """A place in the image: `length` bytes from `offset`; `field` is a path such as `footer.current_size`."""
-
-    offset: int
-    length: int
-    field: str = ""
-
-    @property
-    def end(self) -> int:
-        """The offset of the first byte behind it."""
-        return self.offset + self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,87 +258,6 @@ class Batmap:
         return _span(layout.BATMAP_HEADER_1_2, name, self.offset, "batmap")
 
 
-class FileEnds(NamedTuple):
-    """The first and the last bytes of a file, at most 4 KiB each, and what looks like a footer near its end."""
-
-    size: int
-    head: bytes
-    tail: bytes
-    stray_footer: int | None = None
-    """Offset of a footer that is not at the end of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slack:
-    """The bytes between the end of the last block (or of the metadata) and the footer; `data` up to 64 KiB of them."""
-
-    offset: int
-    length: int
-    data: bytes
-
-
-@dataclass(slots=True)
-class Image:
-    """What is known of an image. The plan fills it part by part; to everyone else it is read-only."""
-
-    size: int
-    """Length of the file in bytes: the physical size."""
-    tail: Footer | None = None
-    """The footer at the end of the file."""
-    copy: Footer | None = None
-    """The footer's copy at offset 0 of a dynamic or differencing disk."""
-    footer: Footer | None = None
-    """The footer that is judged: the tail; where that is gone, a stray one before trailing bytes; else the copy."""
-    header: DynamicHeader | None = None
-    locators: tuple[ParentLocator, ...] = ()
-    """The used parent locators of a differencing disk, with their data."""
-    batmap: Batmap | None = None
-    metadata: list[Span] = field(default_factory=list)
-    """Every metadata region but the footer at the end, by offset; complete when the table is known."""
-    table: Table | None = None
-    allocation: Allocation | None = None
-    """Where the blocks lie, for a map; only where asked for."""
-    slack: Slack | None = None
-    bitmaps: Bitmaps | None = None
-    unexamined: list[str] = field(default_factory=list)
-    """Parts that exist by the footer's word and could not be examined, with the reason."""
-    unseen: list[str] = field(default_factory=list)
-    """Parts that the source could not deliver: a stream that had passed them before it was known where they are."""
-
-    @property
-    def footer_offset(self) -> int:
-        """Where blocks must end: the footer's offset, or the file's end where it has none."""
-        return self.size if self.footer is None or self.footer is self.copy else self.footer.offset
-
-    @property
-    def blocks_needed(self) -> int:
-        """The blocks of the virtual disk; 0 for a fixed one."""
-        if self.footer is None or self.header is None or not self.header.has_usable_block_size:
-            return 0
-        return self.header.blocks_needed(self.footer.current_size)
-
-
-def regions(image: Image) -> list[Span]:
-    """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
-    spans = []
-    if image.copy is not None:
-        spans.append(Span(0, SECTOR, "footer copy"))
-    if (header := image.header) is not None:
-        spans.append(Span(header.offset, layout.HEADER_SIZE, "dynamic header"))
-        if header.cookie == HEADER_COOKIE and header.max_table_entries:
-            spans.append(Span(header.table_offset, header.table_length, "block allocation table"))
-        spans += (
-            Span(locator.data_offset, max(locator.space, 1), f"parent locator {locator.index}")
-            for locator in image.locators
-            if locator.data_offset
-        )
-    if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
-        spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
-        if batmap.map_offset and batmap.size:
-            spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
-    return sorted(spans, key=attrgetter("offset"))
-
-
 def _values(structure: Any, raw: bytes) -> list[Any]:  # noqa: ANN401 (construct's own type)
     """Parse `raw` into the structure's values, in order."""
     return _container(layout.parse(structure, raw))
@@ -391,3 +272,18 @@ def _container(parsed: Any) -> list[Any]:  # noqa: ANN401
 def _span(structure: Any, name: str, offset: int, path: str) -> Span:  # noqa: ANN401
     place, length = layout.fields(structure)[name]
     return Span(offset + place, length, f"{path}.{name}")
+
+
+KILLED: Final = b"\xc7" * layout.FOOTER_SIZE
+"""What tapdisk writes over the footer of an image while it is open for writing (blktap, `vhd_kill_footer`)."""
+
+
+def is_footer(raw: bytes) -> bool:
+    """Say whether 512 or 511 bytes are meant as a footer: by the cookie, or by a checksum right but for the cookie."""
+    if len(raw) < layout.SHORT_FOOTER_SIZE:
+        return False
+    if raw.startswith((COOKIE, POISONED_COOKIE)):
+        return True
+    if raw[8:12] not in (b"\0\0\0\2", b"\0\0\0\3"):  # features, so that the sum is rarely taken
+        return False
+    return checksum(COOKIE + raw[8:], 64).to_bytes(4, "big") == raw[64:68]

@@ -34,7 +34,7 @@ from vhdcheck.mend.writing import opened_for_copying, write_new, write_over
 if TYPE_CHECKING:
     import os
 
-    from vhdcheck.format.structures import Image
+    from vhdcheck.image import Image
     from vhdcheck.targets import Target
     from vhdcheck.verdict.report import Report
 

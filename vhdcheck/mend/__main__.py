@@ -50,8 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = parser().parse_args(arguments)
     from vhdcheck.errors import SourceError, UsageError  # noqa: PLC0415 (not needed for --help)
+    from vhdcheck.escape import printable  # noqa: PLC0415
     from vhdcheck.mend import mend  # noqa: PLC0415
-    from vhdcheck.report.results import printable  # noqa: PLC0415
 
     try:
         mending = mend(

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from vhdcheck import targets
 from vhdcheck.engine.check import examine
-from vhdcheck.engine.plan import KILLED
 from vhdcheck.format import layout
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
-from vhdcheck.format.structures import FIXED, Image, Span
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import FIXED, KILLED
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.footers import is_short, true_footer
 from vhdcheck.mend.headers import true_header
@@ -19,6 +19,7 @@ from vhdcheck.units import SECTOR, round_up
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vhdcheck.image import Image
     from vhdcheck.sources.local import Source
 
 WRECK = 64

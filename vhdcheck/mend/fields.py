@@ -5,18 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from vhdcheck.format import layout
-from vhdcheck.format.geometry import is_mended_by_its_own
-from vhdcheck.format.structures import (
-    COOKIE,
-    EPOCH,
-    FIXED,
-    NO_OFFSET,
-    DynamicHeader,
-    Footer,
-    checksum,
-    geometry,
-)
-from vhdcheck.rules.footer import CLOCK_SLACK
+from vhdcheck.format.geometry import geometry, is_mended_by_its_own
+from vhdcheck.format.limits import CLOCK_SLACK
+from vhdcheck.format.structures import COOKIE, EPOCH, FIXED, NO_OFFSET, DynamicHeader, Footer, checksum
 from vhdcheck.rules.offsets import PRINTED_NO_OFFSET
 
 FOOTER_SUM: Final = 64

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators, layout
+from vhdcheck.format.geometry import MAX_GEOMETRY, geometry
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.structures import (
     COOKIE,
     DYNAMIC,
     FIXED,
     FORMAT_VERSION,
-    MAX_GEOMETRY,
     NO_OFFSET,
     POISONED_COOKIE,
     Footer,
-    Image,
     checksum,
-    geometry,
 )
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.fields import FOOTER_SUM, is_from_the_future, mended_footer, put
@@ -25,6 +23,8 @@ from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from vhdcheck.image import Image
 
 
 def is_short(image: Image) -> bool:

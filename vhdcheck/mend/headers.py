@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format.layout import HEADER_SIZE
-from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, Image
+from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.fields import HEADER_SUM, mended_header, signed
 
 if TYPE_CHECKING:
     from vhdcheck.format.structures import DynamicHeader
+    from vhdcheck.image import Image
 
 
 def true_header(image: Image) -> bytes | None:

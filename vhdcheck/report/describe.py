@@ -6,11 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vhdcheck.format import creators
-from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer, Image
+from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer
 from vhdcheck.units import count, exact, grouped, human
 
 if TYPE_CHECKING:
     from vhdcheck.format.structures import DynamicHeader
+    from vhdcheck.image import Image
 
 
 def paragraph(image: Image) -> str:

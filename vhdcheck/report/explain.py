@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import UsageError
-from vhdcheck.report.results import remedy, wrapped
-from vhdcheck.rules import RULES, Rule, find
+from vhdcheck.report.words import remedy, wrapped
+from vhdcheck.rules import RULES, find
 from vhdcheck.verdict.codes import MEANINGS, TEXTS, Code
-from vhdcheck.verdict.report import Severity
+from vhdcheck.verdict.finding import Severity
+
+if TYPE_CHECKING:
+    from vhdcheck.rules.registry import Rule
 
 WIDTH: Final = 100
 _INDENT: Final = " " * 10

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.report.lines import lines, relative
-from vhdcheck.report.results import Results, as_unicode, census, printable
-from vhdcheck.verdict.report import Failure, Severity
+from vhdcheck.escape import as_unicode, printable
+from vhdcheck.report.results import Results, census
+from vhdcheck.report.words import lines, relative
+from vhdcheck.verdict.finding import Severity
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

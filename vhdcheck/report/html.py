@@ -12,11 +12,11 @@ from importlib import resources
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-import vhdcheck
 from vhdcheck.report.results import census
 from vhdcheck.report.section import badge, section, text, verdict
 from vhdcheck.units import count, grouped
 from vhdcheck.verdict.report import Failure
+from vhdcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +73,7 @@ def _page(reports: Sequence[Report | Failure], results: Results, target: Target,
 </head>
 <body>
 {PATTERNS}<header>
-<p class="tool">vhdcheck {vhdcheck.__version__} for {text(target.name)}</p>
+<p class="tool">vhdcheck {__version__} for {text(target.name)}</p>
 <h1>{text(title)}</h1>
 <p>{text(census(results))}</p>
 </header>

@@ -1,6 +1,6 @@
 """The report for programs: one versioned document, or a line for each image.
 
-The schema is `vhdcheck/schemas/report-v1.schema.json`; a line is what `reports` holds there.
+The schema is `vhdcheck/report/schemas/report-v1.schema.json`; a line is what `reports` holds there.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-import vhdcheck
+from vhdcheck.escape import as_unicode
 from vhdcheck.report.describe import facts, other_sizes
-from vhdcheck.report.results import Results, as_unicode, command_line, counted
+from vhdcheck.report.results import Results, counted
+from vhdcheck.report.words import command_line
 from vhdcheck.verdict.report import Failure
+from vhdcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.format.structures import Span
+    from vhdcheck.format.span import Span
     from vhdcheck.targets import Target
-    from vhdcheck.verdict.report import Finding, Report
+    from vhdcheck.verdict.finding import Finding
+    from vhdcheck.verdict.report import Report
 
 SCHEMA_VERSION: Final = 1
 """Fields may be added under one version; none is removed or changes its meaning."""
@@ -28,7 +31,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
     """Write all reports as one JSON document, in ASCII."""
     content = {
         "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "vhdcheck", "version": vhdcheck.__version__},
+        "tool": {"name": "vhdcheck", "version": __version__},
         "target": {
             "name": as_unicode(target.name),
             "max_virtual_size": target.max_virtual_size,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from vhdcheck.report.lines import lines
-from vhdcheck.report.results import Results, census, counted, printable, severity_words
+from vhdcheck.escape import printable
+from vhdcheck.report.results import Results, census, counted
+from vhdcheck.report.words import lines, severity_words
 from vhdcheck.units import count
 from vhdcheck.verdict.report import Failure
 

@@ -7,15 +7,15 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from vhdcheck.escape import printable
 from vhdcheck.report.regions import compacted, regions
-from vhdcheck.report.results import printable
 from vhdcheck.units import count, grouped, human
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from vhdcheck.blocks.allocation import Allocation, Strip
-    from vhdcheck.format.structures import Image
+    from vhdcheck.blocks.facts import Allocation, Strip
+    from vhdcheck.image import Image
 
     Paint = Callable[[str, str], str]
 

@@ -11,7 +11,7 @@ from vhdcheck.units import count, human
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.format.structures import Image
+    from vhdcheck.image import Image
 
 WASTE: Final = frozenset({"gap", "slack", "trailing bytes", "behind the disk"})
 """Regions that belong to nothing."""

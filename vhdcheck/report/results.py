@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import textwrap
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.sources.urls import is_url, redacted
+from vhdcheck.escape import as_unicode
+from vhdcheck.report.words import severity_words
+from vhdcheck.sources.urls import redacted
 from vhdcheck.units import count, grouped
-from vhdcheck.verdict.report import Failure, Severity
+from vhdcheck.verdict.finding import Severity
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-    from vhdcheck.verdict.report import Finding, Report
-
-_COMMAND: Final = re.compile(r"`([^`]+)`")
-_PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")
-_GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
+    from vhdcheck.verdict.finding import Finding
+    from vhdcheck.verdict.report import Report
 
 
 EXAMPLES: Final = 3
@@ -154,76 +149,3 @@ def census(results: Results) -> str:
     if results.before.skipped:
         line += f"; {grouped(results.before.skipped)} done before"
     return line
-
-
-def as_unicode(text: str) -> str:
-    """Keep what JSON cannot carry, such as bytes of a file name that are no UTF-8, as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def printable(text: str) -> str:
-    """Escape whatever could move a cursor, colour a terminal, turn text around, or is no character at all."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def command_line(fix: str, source: str) -> str:
-    """Put file names into a remedy, quoted for a shell. What is no file, a URL or `<stdin>`, is `in.vhd` once saved."""
-    if is_url(source) or source in {"<stdin>", "<stream>", "<bytes>", "<file>"}:
-        source = "in.vhd"
-    # A dash would begin an option, a colon end a protocol of qemu's: `nbd:...`.
-    name = f"./{source}" if source.startswith("-") or ":" in source.partition("/")[0] else source
-    # In an option of qemu-img a comma is written twice. A shell empties what `>` names before it reads anything.
-    places = {
-        "{in}": _quoted(name),
-        "{in_option}": _quoted(name.replace(",", ",,")),
-        "{out}": "mended.vhd" if Path(source).name.lower() == "out.vhd" else "out.vhd",
-    }
-    return _PLACE.sub(lambda match: places[match[0]], fix)
-
-
-def _quoted(name: str) -> str:
-    r"""Quote for a POSIX shell; what cannot be printed as bash, zsh, ksh and POSIX 2024 read it: `$'a\012b'`."""
-    if name.isprintable():
-        return shlex.quote(name)
-    safe = [
-        ("\\" if char in "\\'" else "") + char
-        if char.isprintable()
-        else "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
-        for char in name
-    ]
-    return f"$'{''.join(safe)}'"
-
-
-def wrapped(text: str, width: int, indent: str, first: str | None = None) -> list[str]:
-    """Wrap prose into lines, never inside a grouped number. What stands before the first line takes no room."""
-    kept = _GROUPED.sub("\0", text)
-    lines = textwrap.wrap(kept, max(40, width - len(indent)), break_long_words=False, break_on_hyphens=False)
-    return [(indent if index or first is None else first) + line.replace("\0", " ") for index, line in enumerate(lines)]
-
-
-def fix_parts(fix: str, source: str) -> Iterator[tuple[bool, str]]:
-    """Split a remedy into prose and commands that name the file: (whether it is such a command, the text)."""
-    plain = _COMMAND.sub(lambda match: match[0] if "{" in match[1] else match[1], fix)
-    for index, part in enumerate(_COMMAND.split(plain)):
-        if index % 2:
-            yield True, command_line(part, source)
-        elif text := part.strip(" .:;,"):
-            yield False, text
-
-
-def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[str]:
-    """Write a remedy as lines; each command that names the file stands alone on its own, to be pasted."""
-    lines: list[str] = []
-    for is_command, text in fix_parts(fix, source):
-        if is_command:
-            lines.append((indent if lines else first) + printable(text))
-        else:
-            lines += wrapped(printable(text), width, indent, None if lines else first)
-    return lines
-
-
-def severity_words(counts: dict[str, int]) -> str:
-    """Write counts of findings: `1 error, 0 warnings, 2 notes`."""
-    return ", ".join(f"{number} {word}" + ("" if number == 1 else "s") for word, number in counts.items())

@@ -11,19 +11,21 @@ from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-import vhdcheck
-from vhdcheck.report.lines import lines, relative, uri
-from vhdcheck.report.results import Results, as_unicode, census, command_line, printable
+from vhdcheck.escape import as_unicode, printable
+from vhdcheck.report.results import Results, census
+from vhdcheck.report.words import command_line, lines, relative, uri
 from vhdcheck.rules import RULES
 from vhdcheck.verdict.report import Failure
+from vhdcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.format.structures import Span
-    from vhdcheck.rules import Rule
+    from vhdcheck.format.span import Span
+    from vhdcheck.rules.registry import Rule
     from vhdcheck.targets import Target
-    from vhdcheck.verdict.report import Finding, Report
+    from vhdcheck.verdict.finding import Finding
+    from vhdcheck.verdict.report import Report
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _INDEX: Final = {number: index for index, number in enumerate(RULES)}
@@ -55,8 +57,8 @@ def _log(reports: Sequence[Report | Failure], results: Results, target: Target, 
         "tool": {
             "driver": {
                 "name": "vhdcheck",
-                "version": vhdcheck.__version__,
-                "semanticVersion": vhdcheck.__version__,
+                "version": __version__,
+                "semanticVersion": __version__,
                 "rules": [_rule(each) for each in RULES.values()],
             }
         },

@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.escape import printable
 from vhdcheck.report.describe import paragraph
 from vhdcheck.report.map import compaction_words, share_of, share_words
 from vhdcheck.report.regions import regions
-from vhdcheck.report.results import fix_parts, printable
 from vhdcheck.report.svg import disk_cells, drawing, file_cells, file_strip, place, spots
+from vhdcheck.report.words import fix_parts
 from vhdcheck.units import count, exact, grouped, human
 from vhdcheck.verdict.report import Failure
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.report.svg import Cell
-    from vhdcheck.verdict.report import Finding, Report
+    from vhdcheck.verdict.finding import Finding
+    from vhdcheck.verdict.report import Report
 
 
 def text(words: str) -> str:

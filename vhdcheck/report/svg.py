@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.blocks.allocation import CELLS, Strip
+from vhdcheck.blocks.allocation import CELLS
+from vhdcheck.blocks.facts import Strip
+from vhdcheck.escape import printable
 from vhdcheck.report.map import level
-from vhdcheck.report.results import printable
 from vhdcheck.units import SECTOR, count, grouped, human
-from vhdcheck.verdict.report import Severity
+from vhdcheck.verdict.finding import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from vhdcheck.format.structures import Span
+    from vhdcheck.format.span import Span
     from vhdcheck.report.regions import Region
-    from vhdcheck.verdict.report import Finding
+    from vhdcheck.verdict.finding import Finding
 
 COLUMNS: Final = 32
 UNIT: Final = 10

@@ -5,17 +5,21 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.escape import printable
 from vhdcheck.report.describe import paragraph
-from vhdcheck.report.results import Results, census, printable, remedy, wrapped
+from vhdcheck.report.results import Results, census
+from vhdcheck.report.words import remedy, wrapped
 from vhdcheck.units import count
-from vhdcheck.verdict.report import Failure, Severity
+from vhdcheck.verdict.finding import Severity
+from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.format.structures import Image
+    from vhdcheck.image import Image
     from vhdcheck.report.map import Signs
-    from vhdcheck.verdict.report import Finding, Report
+    from vhdcheck.verdict.finding import Finding
+    from vhdcheck.verdict.report import Report
 
 _STYLES: Final = {
     "error": "1;31",

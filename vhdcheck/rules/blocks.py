@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE
-from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap, Image, Slack, Span
-from vhdcheck.rules import NOTE, WARNING, Fault, rule
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap
+from vhdcheck.rules.registry import NOTE, WARNING, Fault, rule
 from vhdcheck.rules.table import examples
 from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.blocks.bitmaps import Bitmaps, Blocks
-    from vhdcheck.blocks.small import Table
+    from vhdcheck.blocks.facts import Bitmaps, Blocks, Table
+    from vhdcheck.image import Image, Slack
 
 WINDOWS_SLACK = 3584
 """Zero bytes that Windows leaves before the footer, so that the next block's data begins at a multiple of 4 KiB."""

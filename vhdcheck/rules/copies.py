@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format import layout
-from vhdcheck.format.structures import Footer, Image, Span, checksum
-from vhdcheck.rules import ERROR, WARNING, Fault, rule
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import Footer, checksum
+from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
 from vhdcheck.verdict.codes import Code
 from vhdcheck.verdict.remedies import MEND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vhdcheck.image import Image
 
 READS_COPY = "qemu, oslo.utils, ocaml-vhd and Xen Orchestra read the copy"
 READS_TAIL = "XenServer, VirtualBox, libvhdi, dissect and Hyper-V read the footer at the end"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.engine.plan import KILLED, is_footer
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.lookalikes import recognise, recognise_content
-from vhdcheck.format.structures import FIXED, FileEnds, Footer, Image, Span
-from vhdcheck.rules import ERROR, WARNING, Fault, rule
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import FIXED, KILLED, Footer, is_footer
+from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vhdcheck.image import FileEnds, Image
 
 
 @rule("VHD601", "no-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
@@ -26,7 +28,7 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
         to qemu-img (renaming does not help); for a raw disk: `qemu-img convert -f raw -O vpc {in} {out}`. A split image
         (.v01, .v02, ...) must be joined by Virtual PC.
     """
-    if image.footer is not None or recognise(file) is not None or _killed(file):
+    if image.footer is not None or recognise(file.head, file.size) is not None or _killed(file):
         return
     if not file.size:
         yield Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
@@ -58,7 +60,7 @@ def other_format(file: FileEnds, image: Image) -> Iterator[Fault]:
     Matters: renaming a file to .vhd does not make it one.
     Fix: convert, unpack or download it properly, as the finding says.
     """
-    if image.footer is None and (found := recognise(file)) is not None:
+    if image.footer is None and (found := recognise(file.head, file.size)) is not None:
         yield Fault(
             f"this is {found.name}, not a VHD", Span(found.offset, found.length, "file"), "a VHD", found.name, found.fix
         )

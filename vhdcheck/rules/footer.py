@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators, layout
+from vhdcheck.format.limits import CLOCK_SLACK
+from vhdcheck.format.span import Span
 from vhdcheck.format.structures import (
     COOKIE,
     DIFFERENCING,
@@ -15,10 +17,9 @@ from vhdcheck.format.structures import (
     FORMAT_VERSION,
     POISONED_COOKIE,
     Footer,
-    Span,
     is_zero,
 )
-from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import count, exact
 from vhdcheck.verdict.codes import Code
 from vhdcheck.verdict.remedies import MEND, REBUILD
@@ -26,8 +27,6 @@ from vhdcheck.verdict.remedies import MEND, REBUILD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CLOCK_SLACK = 1800
-"""Seconds that a creation time may lie ahead: `vhd-util check` allows as much."""
 TAP_VERSION = 0x00010003
 """The last creator version that blktap knows (its `VHD_CURRENT_VERSION`)."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators
-from vhdcheck.format.geometry import is_cut_by_readers, is_mended_by_its_own
-from vhdcheck.format.structures import MAX_GEOMETRY, Footer, Span, geometry
-from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
-from vhdcheck.units import GIB, MIB, SECTOR, exact, round_up
+from vhdcheck.format.geometry import MAX_GEOMETRY, geometry, is_cut_by_readers, is_mended_by_its_own
+from vhdcheck.format.limits import MAX_DYNAMIC
+from vhdcheck.format.span import Span
+from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.units import MIB, SECTOR, exact, round_up
 from vhdcheck.verdict.remedies import MEND, REBUILD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_DYNAMIC = 2040 * GIB
-"""The largest dynamic disk: 0xFF000000 sectors (qemu `VHD_MAX_SECTORS`; Hyper-V; XenServer `MAX_VHD_SIZE`)."""
+    from vhdcheck.format.structures import Footer
+
 MIN_SIZE = 3 * MIB
 """The smallest disk that Windows makes or attaches (Microsoft, "About VHD")."""
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.engine.plan import MAX_ENTRIES
-from vhdcheck.format.structures import (
-    BLOCK_SIZE,
-    FORMAT_VERSION,
-    HEADER_COOKIE,
-    NO_OFFSET,
-    DynamicHeader,
-    Image,
-    Span,
-    is_zero,
-)
-from vhdcheck.rules import ERROR, WARNING, Fault, rule
+from vhdcheck.format.limits import MAX_ENTRIES
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, DynamicHeader, is_zero
+from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vhdcheck.image import Image
 
 
 @rule("VHD201", "header-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Cookie")

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators
 from vhdcheck.format.geometry import chs_size_down, chs_size_up
-from vhdcheck.format.structures import DIFFERENCING, FIXED, Footer, Image, Span
-from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
-from vhdcheck.rules.geometry import MAX_DYNAMIC
+from vhdcheck.format.limits import MAX_DYNAMIC
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import DIFFERENCING, FIXED, Footer
+from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
 from vhdcheck.verdict.codes import Code
 from vhdcheck.verdict.remedies import MEND, REBUILD, SHRINK, TO_FIXED
@@ -16,6 +17,7 @@ from vhdcheck.verdict.remedies import MEND, REBUILD, SHRINK, TO_FIXED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdcheck.image import Image
     from vhdcheck.targets import Target
 
 COPY_IN_DOUBT = (

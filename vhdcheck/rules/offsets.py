@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format import layout
-from vhdcheck.format.structures import FIXED, NO_OFFSET, Footer, Image
-from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.format.structures import FIXED, NO_OFFSET, Footer
+from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vhdcheck.image import Image
 
 PRINTED_NO_OFFSET = 0xFFFF_FFFF
 """What the specification prints for the data offset of a fixed disk."""

@@ -6,6 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators
+from vhdcheck.format.limits import CLOCK_SLACK
+from vhdcheck.format.span import Span
 from vhdcheck.format.structures import (
     DIFFERENCING,
     EPOCH,
@@ -13,18 +15,17 @@ from vhdcheck.format.structures import (
     NO_LOCATORS,
     DynamicHeader,
     Footer,
-    Image,
     ParentLocator,
-    Span,
     is_zero,
 )
-from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
-from vhdcheck.rules.footer import CLOCK_SLACK
+from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vhdcheck.image import Image
 
 SHOWN = 260
 """Characters of a path that a finding quotes: as many as Windows allows without a prefix."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdcheck.format.structures import DIFFERENCING, Image, Span, is_zero
-from vhdcheck.rules import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import DIFFERENCING, is_zero
+from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.blocks.bitmaps import Blocks
-    from vhdcheck.blocks.small import Hits, Table
+    from vhdcheck.blocks.facts import Blocks, Hits, Table
     from vhdcheck.format.structures import DynamicHeader
+    from vhdcheck.image import Image
 
 
 def _header(image: Image) -> DynamicHeader:

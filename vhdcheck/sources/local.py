@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from vhdcheck.format.structures import Span
+    from vhdcheck.format.span import Span
 
 PREFETCH: Final = 8
 """From so many spans on the kernel is told first, so that it reads them in parallel (cold: five times faster)."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.engine.plan import BITMAP, SEARCH
+from vhdcheck.format.limits import SEARCH
+from vhdcheck.format.span import BITMAP
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vhdcheck.format.structures import Span
+    from vhdcheck.format.span import Span
 
 KEPT: Final = SEARCH
 """Bytes kept of either end: as much of the end as is searched for a footer."""

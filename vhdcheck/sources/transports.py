@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from vhdcheck.engine.plan import END
+from vhdcheck.format.limits import END
 from vhdcheck.units import exact
 
 if TYPE_CHECKING:

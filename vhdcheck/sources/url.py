@@ -13,10 +13,9 @@ import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from vhdcheck.engine.plan import is_footer
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
-from vhdcheck.format.structures import Footer
+from vhdcheck.format.structures import Footer, is_footer
 from vhdcheck.sources.transports import Http, Store, reason
 from vhdcheck.sources.urls import Stored, is_url, redacted
 from vhdcheck.units import SECTOR, round_up
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
     from typing import TypeVar
 
-    from vhdcheck.format.structures import Span
+    from vhdcheck.format.span import Span
 
     T = TypeVar("T")
 

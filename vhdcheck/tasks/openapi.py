@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
-import vhdcheck
 from vhdcheck.tasks.schemas import SCHEMAS
 from vhdcheck.tasks.states import Status
 from vhdcheck.tasks.store import SORT_KEYS
 from vhdcheck.tasks.task import Kind
 from vhdcheck.tasks.wire import JSON, MOST, USUAL, UUID
+from vhdcheck.version import __version__
 
 _TEXTS: Final = {
     "200": "Success",
@@ -108,7 +108,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Image tasks",
-            "version": vhdcheck.__version__,
+            "version": __version__,
             "description": "Imports and exports of VHD images, as tasks",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

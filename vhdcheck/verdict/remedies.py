@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck import targets
 from vhdcheck.format.geometry import chs_size_down, chs_size_up
-from vhdcheck.format.structures import COOKIE, FIXED, Footer, Image
+from vhdcheck.format.structures import COOKIE, FIXED, Footer
 from vhdcheck.units import grouped
 
 if TYPE_CHECKING:
+    from vhdcheck.image import Image
     from vhdcheck.targets import Target
 
 MEND: Final = "python -m vhdcheck.mend {in} -o {out}"

@@ -6,52 +6,15 @@ A Failure stands where a report would, for an image that could not be checked.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from vhdcheck.errors import VhdcheckError
 from vhdcheck.verdict.codes import PRECEDENCE, Code, message
+from vhdcheck.verdict.finding import Finding, Severity
 
 if TYPE_CHECKING:
-    from vhdcheck.format.structures import Image, Span
+    from vhdcheck.image import Image
     from vhdcheck.targets import Target
-
-
-class Severity(IntEnum):
-    """What a finding means for the image's owner."""
-
-    NOTE = 1
-    """Legal, but odd."""
-    WARNING = 2
-    """Some readers differ, or will lose something."""
-    ERROR = 3
-    """Refused."""
-
-    @property
-    def word(self) -> str:
-        """The severity in lower case."""
-        return self.name.lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One defect, at one place."""
-
-    rule: str
-    """`VHD103`: never reused for another rule."""
-    slug: str
-    """`footer-checksum`: the defect in two to four words."""
-    severity: Severity
-    code: Code
-    """The message code that this finding means where it is an ERROR."""
-    message: str
-    at: Span | None
-    expected: str = ""
-    found: str = ""
-    fix: str = ""
-    """What to do. Commands stand in backquotes; `{in}` and `{out}` stand for the image and its mended copy."""
-    related: tuple[Span, ...] = ()
-    raised_by: str = ""
-    """The target that made an ERROR of it, where the format alone would not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +74,12 @@ class Report:
     def count(self, severity: Severity) -> int:
         """Count the findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
+
+
+class ImageRefused(VhdcheckError):  # noqa: N818 (a verdict, not an error)
+    """An image that passed through a stream was refused, and the caller asked to be stopped by an exception."""
+
+    def __init__(self, report: Report) -> None:
+        """Carry the report: what was certain at that point."""
+        super().__init__(report.message)
+        self.report = report

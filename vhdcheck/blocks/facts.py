@@ -1,0 +1,193 @@
+"""What is known of where blocks lie: of the table, its map and the sector bitmaps. Plain values, without numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vhdcheck.format.span import Span
+
+UNUSED: Final = 0xFFFF_FFFF
+
+
+EXAMPLES: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Entries with one defect: how many, and the first few as (block, first sector)."""
+
+    count: int = 0
+    examples: tuple[tuple[int, int], ...] = ()
+
+
+NONE: Final = Hits()
+
+
+class Bounds(NamedTuple):
+    """What a table is judged against; offsets in bytes."""
+
+    needed: int
+    """Blocks of the virtual disk; entries behind them belong to no block."""
+    slot: int
+    """Bytes that a block takes: bitmap and data."""
+    metadata: Sequence[Span]
+    footer: int
+    """Where the footer begins, or the end of the file."""
+    size: int
+    """Length of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What the table says. Offsets are bytes; a block's span is its bitmap and data."""
+
+    entries: int
+    used: int = 0
+    first_block_used: bool = False
+    data_start: int = 0
+    """Offset of the first block in the file; 0 where there is none."""
+    data_end: int = 0
+    """End of the last block that ends in the file, leaving out blocks in the metadata."""
+    claimed_end: int = 0
+    """End of the last block by the table's word, also where the file is shorter."""
+    last_block: int = -1
+    """The block that ends there."""
+    in_order: bool = True
+    gaps: int = 0
+    """Bytes between blocks that belong to none."""
+    largest_gap: int = 0
+    past_end: Hits = NONE
+    """Blocks that end behind the end of the file."""
+    over_footer: Hits = NONE
+    """Blocks that end in the file, but behind the beginning of the footer."""
+    in_metadata: Hits = NONE
+    """Blocks that share bytes with a metadata region."""
+    hit_regions: tuple[str, ...] = ()
+    beyond_disk: Hits = NONE
+    """Used entries behind the last block of the virtual disk."""
+    duplicate: Hits = NONE
+    """Blocks at the same place as another, leaving out those past the end and in the metadata."""
+    overlapping: Hits = NONE
+    """Blocks that begin inside another one, leaving out the same, and duplicates."""
+    full_unused: Hits = NONE
+    """Unused entries that the batmap calls full."""
+    padding: bytes = b""
+    """What stands between the last entry and the end of its sector."""
+
+    @property
+    def is_sane(self) -> bool:
+        """Whether every used entry leads to a place of its own in the file's data area."""
+        faults = (self.past_end, self.over_footer, self.in_metadata, self.duplicate, self.overlapping)
+        return not any(hits.count for hits in faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Counts along an axis: cell `i` of `n` stands for `[i * length // n, (i + 1) * length // n)`."""
+
+    length: int
+    """Of the axis: blocks of the disk, or bytes of the file."""
+    used: tuple[int, ...] = ()
+    """Of each cell, how much is in use: blocks in the file, or bytes that blocks take."""
+    faulty: tuple[int, ...] = ()
+    """Of each cell, how much of that cannot be right."""
+    merged_from: int = 0
+    """Cells that these were merged from, each of `[i * merged_from // n, (i + 1) * merged_from // n)` of them."""
+
+    def _limit(self, cell: int) -> int:
+        cells, finer = len(self.used), self.merged_from or len(self.used)
+        return cell * finer // cells * self.length // finer
+
+    def limits(self, cell: int) -> tuple[int, int]:
+        """Say where a cell begins and ends."""
+        return self._limit(cell), self._limit(cell + 1)
+
+    def cell(self, position: int) -> int | None:
+        """Say which cell a position is in; None behind the axis."""
+        if not 0 <= position < self.length:
+            return None
+        cells, finer = len(self.used), self.merged_from or len(self.used)
+        first = ((position + 1) * finer - 1) // self.length
+        return ((first + 1) * cells - 1) // finer
+
+    def merged(self, cells: int) -> Strip:
+        """Return the counts of a strip that was not merged yet in at most `cells` cells."""
+        old = len(self.used)
+        if old <= cells:
+            return self
+        ranges = list(pairwise(index * old // cells for index in range(cells + 1)))
+        used, faulty = (tuple(sum(counts[a:b]) for a, b in ranges) for counts in (self.used, self.faulty))
+        return Strip(self.length, used, faulty, old)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The blocks between two metadata regions, or between one and the end of the file. Offsets are bytes."""
+
+    offset: int
+    end: int
+    taken: int
+    """Bytes that belong to blocks; the rest are gaps between them."""
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Where the blocks lie. Its size is bounded, whatever the table's."""
+
+    by_disk: Strip
+    """Blocks in use and faulty ones, by disk address. A block without an entry in the table is faulty too."""
+    by_file: Strip
+    """Bytes that blocks and faulty blocks take, by file offset."""
+    runs: tuple[Run, ...]
+    """What blocks take of the file, in order; metadata and the footer lie between the runs."""
+    used: int
+    faulty: int
+    """Used blocks that share bytes with another, metadata or the footer, leave the file, or lie behind the disk."""
+    outside: int
+    """Used blocks that begin behind the end of the file."""
+    extents: int
+    """Pieces in which the blocks lie when they are read in the order of the disk."""
+
+    @property
+    def in_order(self) -> float:
+        """Of the blocks that follow another one, the share that lie directly behind it in the file."""
+        return 1.0 if self.used < 2 else (self.used - self.extents) / (self.used - 1)  # noqa: PLR2004 (a pair)
+
+
+@dataclass(slots=True)
+class Blocks:
+    """Blocks of one kind: how many, and the first few as (block, first sector)."""
+
+    count: int = 0
+    examples: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, block: int, sector: int) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append((block, sector))
+
+
+@dataclass(slots=True)
+class Bitmaps:
+    """What the bitmaps say."""
+
+    full: Blocks = field(default_factory=Blocks)
+    """Every sector of the disk in it holds data."""
+    partial: Blocks = field(default_factory=Blocks)
+    empty: Blocks = field(default_factory=Blocks)
+    """No bit is set, and yet the block is in the file."""
+    padding: Blocks = field(default_factory=Blocks)
+    """The bytes behind the last bit are neither all zeros nor all ones."""
+    contradicted: Blocks = field(default_factory=Blocks)
+    """The batmap calls the block full, its bitmap does not."""
+    unmarked: Blocks = field(default_factory=Blocks)
+    """Sectors that the bitmap calls empty hold data. Known only of a stream, where the data passes anyway."""
+    basis: tuple[int, ...] = ()
+    """What they were sorted by. By another footer or header they would mean something else."""

@@ -1,0 +1,96 @@
+"""Image: all that is known of one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdcheck.format import layout
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import BATMAP_COOKIE, HEADER_COOKIE, Batmap, DynamicHeader, Footer, ParentLocator
+from vhdcheck.units import SECTOR
+
+if TYPE_CHECKING:
+    from vhdcheck.blocks.facts import Allocation, Bitmaps, Table
+
+
+class FileEnds(NamedTuple):
+    """The first and the last bytes of a file, at most 4 KiB each, and what looks like a footer near its end."""
+
+    size: int
+    head: bytes
+    tail: bytes
+    stray_footer: int | None = None
+    """Offset of a footer that is not at the end of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """The bytes between the end of the last block (or of the metadata) and the footer; `data` up to 64 KiB of them."""
+
+    offset: int
+    length: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Image:
+    """What is known of an image. The plan fills it part by part; to everyone else it is read-only."""
+
+    size: int
+    """Length of the file in bytes: the physical size."""
+    tail: Footer | None = None
+    """The footer at the end of the file."""
+    copy: Footer | None = None
+    """The footer's copy at offset 0 of a dynamic or differencing disk."""
+    footer: Footer | None = None
+    """The footer that is judged: the tail; where that is gone, a stray one before trailing bytes; else the copy."""
+    header: DynamicHeader | None = None
+    locators: tuple[ParentLocator, ...] = ()
+    """The used parent locators of a differencing disk, with their data."""
+    batmap: Batmap | None = None
+    metadata: list[Span] = field(default_factory=list)
+    """Every metadata region but the footer at the end, by offset; complete when the table is known."""
+    table: Table | None = None
+    allocation: Allocation | None = None
+    """Where the blocks lie, for a map; only where asked for."""
+    slack: Slack | None = None
+    bitmaps: Bitmaps | None = None
+    unexamined: list[str] = field(default_factory=list)
+    """Parts that exist by the footer's word and could not be examined, with the reason."""
+    unseen: list[str] = field(default_factory=list)
+    """Parts that the source could not deliver: a stream that had passed them before it was known where they are."""
+
+    @property
+    def footer_offset(self) -> int:
+        """Where blocks must end: the footer's offset, or the file's end where it has none."""
+        return self.size if self.footer is None or self.footer is self.copy else self.footer.offset
+
+    @property
+    def blocks_needed(self) -> int:
+        """The blocks of the virtual disk; 0 for a fixed one."""
+        if self.footer is None or self.header is None or not self.header.has_usable_block_size:
+            return 0
+        return self.header.blocks_needed(self.footer.current_size)
+
+
+def regions(image: Image) -> list[Span]:
+    """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
+    spans = []
+    if image.copy is not None:
+        spans.append(Span(0, SECTOR, "footer copy"))
+    if (header := image.header) is not None:
+        spans.append(Span(header.offset, layout.HEADER_SIZE, "dynamic header"))
+        if header.cookie == HEADER_COOKIE and header.max_table_entries:
+            spans.append(Span(header.table_offset, header.table_length, "block allocation table"))
+        spans += (
+            Span(locator.data_offset, max(locator.space, 1), f"parent locator {locator.index}")
+            for locator in image.locators
+            if locator.data_offset
+        )
+    if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
+        spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
+        if batmap.map_offset and batmap.size:
+            spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
+    return sorted(spans, key=attrgetter("offset"))

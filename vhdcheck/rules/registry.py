@@ -1,0 +1,253 @@
+"""How a rule is declared, found, and run.
+
+A rule is a generator over one part of the image. Its first parameter names that part (`footer`, `copies`, `header`,
+`table`, ...; see `PARTS`); further parameters are taken by name from `image`, `target` and `now`. It yields Faults;
+number, slug, severity and message code are declared once, by the decorator, and cannot drift.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from vhdcheck.errors import UsageError
+from vhdcheck.targets import suggestion
+from vhdcheck.verdict.codes import Code
+from vhdcheck.verdict.finding import Finding, Severity
+from vhdcheck.verdict.remedies import MEND, REBUILD, fitted
+
+if TYPE_CHECKING:
+    from vhdcheck.format.span import Span
+    from vhdcheck.image import Image
+    from vhdcheck.targets import Target
+
+NOTE, WARNING, ERROR = Severity.NOTE, Severity.WARNING, Severity.ERROR
+
+PARTS: Final = (
+    "size",
+    "file",
+    "footer",
+    "copies",
+    "header",
+    "locators",
+    "table",
+    "batmap",
+    "slack",
+    "bitmaps",
+    "image",
+    "crash",
+)
+"""The parts of an image that a rule can examine; `image` is the whole, once everything else is known."""
+
+_SECTION: Final = re.compile(r"^ *(Checks|Matters|Fix): ", re.MULTILINE)
+
+
+class Fault(NamedTuple):
+    """What a rule found: the defect in a sentence, its place, and values; `fix` where the rule's own is too general."""
+
+    message: str
+    at: Span | None = None
+    expected: str = ""
+    found: str = ""
+    fix: str = ""
+    related: tuple[Span, ...] = ()
+
+
+RuleFunction = Callable[..., Iterator[Fault]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule as declared."""
+
+    id: str
+    slug: str
+    severity: Severity
+    code: Code
+    spec: str
+    """Where the demand comes from: a section of the specification, or the tool that makes it."""
+    examines: RuleFunction
+    needs: tuple[str, ...]
+    """What it takes besides the part that it examines."""
+
+    @property
+    def title(self) -> str:
+        """The defect in one sentence: the first line of the docstring."""
+        return self._text.partition("\n")[0]
+
+    @cached_property
+    def _text(self) -> str:
+        """The docstring; from the source where Python was told to leave docstrings out (-OO)."""
+        if sys.flags.optimize > 1:
+            import ast  # noqa: PLC0415 (with inspect 20 ms, for -OO only)
+            import inspect  # noqa: PLC0415
+
+            (function,) = ast.parse(inspect.getsource(self.examines)).body
+            assert isinstance(function, ast.FunctionDef)  # noqa: S101 (what a rule is)
+            return ast.get_docstring(function, clean=False) or ""
+        return self.examines.__doc__ or ""
+
+    @cached_property
+    def _sections(self) -> dict[str, str]:
+        parts = _SECTION.split(self._text)
+        folded = {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+        return {name: text.replace("{rebuild}", REBUILD).replace("{mend}", MEND) for name, text in folded.items()}
+
+    @property
+    def checks(self) -> str:
+        """What is compared with what."""
+        return self._sections.get("Checks", "")
+
+    @property
+    def matters(self) -> str:
+        """What happens to the user of such an image."""
+        return self._sections.get("Matters", "")
+
+    @property
+    def fix(self) -> str:
+        """How to mend it, with `{in}`, `{in_option}` and `{out}` for the file names."""
+        return self._sections.get("Fix", "")
+
+    def finding(self, fault: Fault, image: Image, target: Target) -> Finding:
+        """Complete a fault that an image has."""
+        raised = self.slug in target.refuses and self.severity < ERROR
+        return Finding(
+            rule=self.id,
+            slug=self.slug,
+            severity=ERROR if raised else self.severity,
+            code=self.code,
+            message=fault.message,
+            at=fault.at,
+            expected=fault.expected,
+            found=fault.found,
+            fix=fitted(fault.fix or self.fix, image, target),
+            related=fault.related,
+            raised_by=target.name if raised else "",
+        )
+
+
+RULES: dict[str, Rule] = {}
+_IMAGE: Final = ("image",)
+_TARGET: Final = ("target",)
+"""What most rules need besides their part; told from other needs by identity, which is quick."""
+_BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
+
+
+def rule(
+    number: str, slug: str, *, severity: Severity, code: Code = Code.UNSPECIFIED, spec: str
+) -> Callable[[RuleFunction], RuleFunction]:
+    """Declare a rule.
+
+    Args:
+        number: `VHD` and three digits; the hundreds name the structure.
+        slug: the defect in kebab-case.
+        severity: what it means by the format alone; a target may raise it.
+        code: the message code that it means where it is an ERROR.
+        spec: where the demand comes from.
+    """
+
+    def register(function: RuleFunction) -> RuleFunction:
+        parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+        if number in RULES or any(slug == other.slug for other in RULES.values()):
+            raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
+        if parameters[0] not in PARTS:
+            raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
+        needs = next((usual for usual in (_IMAGE, _TARGET) if usual == parameters[1:]), parameters[1:])
+        RULES[number] = Rule(number, slug, severity, code, spec, function, needs)
+        _BY_PART[parameters[0]].append(RULES[number])
+        return function
+
+    return register
+
+
+def in_order() -> None:
+    """Put the rules in the order of their numbers, whichever file was imported first."""
+    rules = sorted(RULES.items())
+    RULES.clear()
+    RULES.update(rules)
+    for part in _BY_PART.values():
+        part.sort(key=attrgetter("id"))
+
+
+def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:  # noqa: ANN401
+    """Run the rules of one part, in order.
+
+    A rule that crashes becomes finding VHD999: the image is refused, out of caution.
+
+    Args:
+        part: which part is known, one of PARTS.
+        value: that part.
+        image: everything known so far.
+        target: what the destination accepts.
+        now: the time, in Unix seconds.
+    """
+    given = {"image": image, "target": target, "now": now}
+    found = []
+    for each in _BY_PART[part]:
+        needs = each.needs
+        try:
+            if not needs:  # most rules
+                faults = each.examines(value)
+            elif needs is _IMAGE:  # most others
+                faults = each.examines(value, image)
+            elif needs is _TARGET:
+                faults = each.examines(value, target)
+            else:
+                faults = each.examines(value, *[given[name] for name in needs])
+            for fault in faults:
+                found.append(each.finding(fault, image, target))  # noqa: PERF401 (what came before a crash counts)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
+            crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
+            found.append(RULES["VHD999"].finding(next(iter(internal_error(crash))), image, target))
+    return found
+
+
+def find(word: str) -> Rule:
+    """Find a rule by its number or slug.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for each in RULES.values():
+        if word.upper() == each.id or word.lower() == each.slug:
+            return each
+    raise _unknown(word)
+
+
+def matching(word: str) -> frozenset[str]:
+    """Find the numbers of the rules that a number (`VHD103`), a slug or the beginning of a number (`VHD1`) means.
+
+    Raises:
+        UsageError: there is none.
+    """
+    start = word.upper()
+    found = frozenset(
+        each.id
+        for each in RULES.values()
+        if word.lower() == each.slug or (start.startswith("VHD") and each.id.startswith(start))
+    )
+    if not found:
+        raise _unknown(word)
+    return found
+
+
+def _unknown(word: str) -> UsageError:
+    known = tuple(name for each in RULES.values() for name in (each.slug, each.id))
+    return UsageError(f"unknown rule {word!r}{suggestion(word, known)}")
+
+
+@rule("VHD999", "internal-error", severity=ERROR, spec="none: a defect of vhdcheck")
+def internal_error(crash: str) -> Iterator[Fault]:
+    """A rule of vhdcheck failed on this image.
+
+    Checks: that every rule comes to an end.
+    Matters: the image is neither accepted nor refused by that rule; to be safe it counts as refused, with status 2.
+    Fix: report it, with the first 4 KiB and the last 4 KiB of the image.
+    """
+    yield Fault(f"a rule failed, so the image cannot be called accepted: {crash}")
