@@ -39,7 +39,7 @@ class Image:
     """What is known of an image. The plan fills it part by part; to everyone else it is read-only."""
 
     size: int
-    """Length of the file in bytes: the physical size."""
+    """Length of the file in bytes: the physical size; ENDLESS while a stream has not ended."""
     tail: Footer | None = None
     """The footer at the end of the file."""
     copy: Footer | None = None
@@ -59,7 +59,7 @@ class Image:
     bitmaps: Bitmaps | None = None
     unexamined: list[str] = field(default_factory=list)
     """Parts that exist by the footer's word and could not be examined, with the reason."""
-    unseen: list[str] = field(default_factory=list)
+    unseen: list[Span] = field(default_factory=list)
     """Parts that the source could not deliver: a stream that had passed them before it was known where they are."""
 
     @property
@@ -79,18 +79,18 @@ def regions(image: Image) -> list[Span]:
     """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
     spans = []
     if image.copy is not None:
-        spans.append(Span(0, SECTOR, "footer copy"))
+        spans.append(Span(0, SECTOR, "footer_copy"))
     if (header := image.header) is not None:
-        spans.append(Span(header.offset, layout.HEADER_SIZE, "dynamic header"))
+        spans.append(Span(header.offset, layout.HEADER_SIZE, "header"))
         if header.cookie == HEADER_COOKIE and header.max_table_entries:
-            spans.append(Span(header.table_offset, header.table_length, "block allocation table"))
+            spans.append(Span(header.table_offset, header.table_length, "table"))
         spans += (
-            Span(locator.data_offset, max(locator.space, 1), f"parent locator {locator.index}")
+            Span(locator.data_offset, max(locator.space, 1), "parent_locator_data", locator.index)
             for locator in image.locators
             if locator.data_offset
         )
     if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
-        spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap header"))
+        spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap"))
         if batmap.map_offset and batmap.size:
-            spans.append(Span(batmap.map_offset, batmap.length, "batmap"))
+            spans.append(Span(batmap.map_offset, batmap.length, "batmap_map"))
     return sorted(spans, key=attrgetter("offset"))

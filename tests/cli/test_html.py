@@ -19,7 +19,6 @@ from fixtures.writer import GIB, MIB, PARENT_ID, Image, differencing, dynamic, f
 from vhdcheck import Failure, audit, check, targets
 from vhdcheck.report.html import LISTED, SECTIONS, document
 from vhdcheck.report.results import Results
-from vhdcheck.report.svg import place
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
@@ -141,14 +140,6 @@ def test_nothing_to_check(run: Run, tmp_path: Path) -> None:
     (tmp_path / "nothing.vhd").touch()
     assert "not checked" in text(parsed(run("--format", "html", "empty").stdout))
     parsed(run("--format", "html", "nothing.vhd").stdout)
-
-
-@pytest.mark.parametrize(
-    ("field", "block"),
-    [("table[3]", 3), ("bitmap[0]", 0), ("table", None), ("table[]", None), ("table[-1]", None), ("file[3]", None)],
-)
-def test_the_block_that_a_field_names(field: str, block: int | None) -> None:
-    assert place(field) == block
 
 
 def themes() -> dict[str, dict[str, str]]:

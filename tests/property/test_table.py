@@ -74,7 +74,7 @@ class Twin:
         past_end = [hit for hit in used if self.end(hit) > bounds.size]
         over_footer = [hit for hit in used if bounds.footer < self.end(hit) <= bounds.size]
         in_metadata = [hit for hit in used if any(self.shares(hit, span) for span in bounds.metadata)]
-        regions = [span.field for span in bounds.metadata if any(self.shares(hit, span) for hit in used)]
+        regions = [span for span in bounds.metadata if any(self.shares(hit, span) for hit in used)]
         sane = [hit for hit in used if hit not in past_end and hit not in in_metadata]
         starts = [sector for _, sector in sane]
         duplicates = [hit for index, hit in enumerate(sane) if hit[1] in starts[:index]]

@@ -71,9 +71,9 @@ def test_header() -> None:
     assert header.parent_locators[1] == structures.ParentLocator(1, b"W2ku", 8, 8, 3, 4096)
     assert [entry.is_empty for entry in header.parent_locators] == [True, False, *[True] * 6]
     assert header.parent_locators[1].space == 8 * 512
-    assert header.span("max_table_entries") == span.Span(540, 4, "header.max_table_entries")
+    assert header.span("max_table_entries") == span.Span(540, 4, "header", name="max_table_entries")
     place = header.locator_span(1, "data_offset")
-    assert place == span.Span(512 + 576 + 24 + 16, 8, "header.parent_locators[1].data_offset")
+    assert place == span.Span(512 + 576 + 24 + 16, 8, "parent_locator", 1, "data_offset")
     assert int.from_bytes(raw[place.offset - 512 : place.end - 512], "big") == 4096
 
 
@@ -129,7 +129,7 @@ def test_batmap() -> None:
     batmap = structures.Batmap.parse(raw, 2048)
     assert (batmap.cookie, batmap.map_offset, batmap.size, batmap.length) == (b"tdbatmap", 2560, 3, 1536)
     assert (batmap.version, batmap.checksum, batmap.encrypted) == (0x10002, ~0x80 & 0xFFFF_FFFF, True)
-    assert batmap.span("size") == span.Span(2048 + 16, 4, "batmap.size")
+    assert batmap.span("size") == span.Span(2048 + 16, 4, "batmap", name="size")
     assert not structures.Batmap.parse(Batmap(b"", 2560, 3, version=0x10001, key_cookie=1).pack(0), 0).encrypted
 
 
@@ -147,11 +147,11 @@ def test_checksum_is_the_other_writer_s() -> None:
 def test_regions_of_an_image_are_its_structures() -> None:
     image = check(dynamic(10 * MIB, blocks=[0], **TAP).tobytes(), target="generic").image
     assert [(span.offset, span.end, span.field) for span in image.metadata] == [
-        (0, 512, "footer copy"),
-        (512, 1536, "dynamic header"),
-        (1536, 2048, "block allocation table"),
-        (2048, 2560, "batmap header"),
-        (2560, 3072, "batmap"),
+        (0, 512, "footer_copy"),
+        (512, 1536, "header"),
+        (1536, 2048, "table"),
+        (2048, 2560, "batmap"),
+        (2560, 3072, "batmap_map"),
     ]
     assert (image.blocks_needed, image.footer_offset) == (5, image.size - 512)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vhdcheck.format.span import Span
+
     Entries = NDArray[np.uint32]
     Mask = NDArray[np.bool_]
     Bits = NDArray[np.uint8]
@@ -156,7 +158,7 @@ def _marked_unused(bits: bytes, table: Entries) -> Hits:
 
 def _out_of_bounds(
     table: Entries, starts: Entries, ends: tuple[int, int], bounds: Bounds
-) -> tuple[dict[str, Hits], tuple[str, ...], Entries]:
+) -> tuple[dict[str, Hits], tuple[Span, ...], Entries]:
     """Find blocks outside the data area; return them by defect, regions they hit, and the starts of all others.
 
     `ends` are the lowest and the highest start.
@@ -174,7 +176,7 @@ def _out_of_bounds(
         first = (span.offset - bounds.slot) // SECTOR + 1  # the first sector at which a block reaches into the region
         hit = is_used & (table >= first) & (table < -(-span.end // SECTOR))
         if hit.any():
-            regions.append(span.field)
+            regions.append(span)
             in_metadata |= hit
     faults = {
         "past_end": _hits(table, past_end),

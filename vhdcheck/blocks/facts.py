@@ -67,7 +67,7 @@ class Table:
     """Blocks that end in the file, but behind the beginning of the footer."""
     in_metadata: Hits = NONE
     """Blocks that share bytes with a metadata region."""
-    hit_regions: tuple[str, ...] = ()
+    hit_regions: tuple[Span, ...] = ()
     beyond_disk: Hits = NONE
     """Used entries behind the last block of the virtual disk."""
     duplicate: Hits = NONE

@@ -21,8 +21,18 @@ from vhdcheck.blocks.facts import Bounds
 from vhdcheck.blocks.small import sound
 from vhdcheck.engine.windows import Reader, Wanted
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
-from vhdcheck.format.limits import BITMAPS_AT_ONCE, END, MAX_BATMAP, MAX_ENTRIES, MAX_LOCATOR, NEAR, SEARCH, TABLE_PIECE
-from vhdcheck.format.span import BATMAP, BITMAP, BITMAPS, TABLE, Span
+from vhdcheck.format.limits import (
+    BITMAPS_AT_ONCE,
+    END,
+    HEAD,
+    MAX_BATMAP,
+    MAX_ENTRIES,
+    MAX_LOCATOR,
+    NEAR,
+    SEARCH,
+    TABLE_PIECE,
+)
+from vhdcheck.format.span import Span
 from vhdcheck.format.structures import (
     BATMAP_COOKIE,
     COOKIE,
@@ -59,7 +69,7 @@ def steps(
     deep: bool = False,
     allocation: bool = False,
     bitmaps: Bitmaps | None = None,
-    head_length: int = END,
+    open_ended: bool = False,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read an image, part by part, into `image`.
 
@@ -68,12 +78,16 @@ def steps(
         deep: read the sector bitmaps of all used blocks too.
         allocation: count where the blocks lie too.
         bitmaps: what they said, where they were read already.
-        head_length: bytes wanted of the beginning, at the first.
+        open_ended: the end is not there yet, as in a stream: begin at the beginning, and ask for all that its header
+            points at, whatever a footer at the end will make of it.
     """
     image.bitmaps = bitmaps
+    if open_ended:
+        yield from _from_the_start(image, deep=deep)
+        return
     size = image.size
     reader = Reader(image)
-    head, tail = yield from reader.ask(Span(0, head_length, "head"), Span(max(0, size - END), END, "tail"))
+    head, tail = yield from reader.ask(Span(0, END, "file"), Span(max(0, size - END), END, "file"))
     reader.windows = [(0, head), (size - len(tail), tail)]
     yield Known("size", size)
     yield from _find_footers(reader, image, head, tail)
@@ -86,6 +100,46 @@ def steps(
         yield from _sparse_parts(reader, image, footer, deep=deep, allocation=allocation)
         image.metadata = image.metadata or regions(image)
     yield Known("image", image)
+
+
+def _from_the_start(image: Image, *, deep: bool) -> Generator[Wanted | Known, Answers, None]:
+    """Read what can be read before the end has come, by the word of the footer's copy.
+
+    Where the copy is gone, its header alone says what to read: the type and the creator of the disk, which the footer
+    at the end will tell, decide whether there are parents and a batmap. So both are asked for.
+    """
+    reader = Reader(image)
+    (head,) = yield from reader.ask(Span(0, HEAD, "file"))
+    reader.windows = [(0, head)]
+    raw = head[FOOTER_SIZE : FOOTER_SIZE + HEADER_SIZE]
+    if is_footer(head[:FOOTER_SIZE]):
+        copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
+        image.footer = copy
+        image.copy = copy if copy.disk_type != FIXED else None
+        yield Known("footer", copy)
+        if copy.is_sparse:
+            yield from _sparse_parts(reader, image, copy, deep=deep, allocation=False)
+    elif raw.startswith(HEADER_COOKIE) and len(raw) == HEADER_SIZE:
+        header = image.header = DynamicHeader.parse(raw, FOOTER_SIZE)
+        every = _Expected(header.max_table_entries * header.block_size, has_parents=True, has_batmap=True)
+        yield from _pointed_at(reader, image, header, every, deep=deep, allocation=False)
+
+
+class _Expected(NamedTuple):
+    """What a footer says of the parts behind the dynamic header."""
+
+    disk_size: int
+    has_parents: bool
+    has_batmap: bool
+
+    @classmethod
+    def by(cls, footer: Footer) -> _Expected:
+        """Take a footer's word."""
+        return cls(
+            footer.current_size,
+            has_parents=footer.disk_type == DIFFERENCING,
+            has_batmap=footer.is_tap and footer.creator_version > 1,
+        )
 
 
 def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Generator[Wanted | Known, Answers, None]:
@@ -101,7 +155,7 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
     if image.tail is None and size > SHORT_FOOTER_SIZE:
         header_at = copy.data_offset if copy is not None else size
         region, header = yield from reader.ask(
-            Span(max(0, size - SEARCH), SEARCH, "tail"), Span(header_at, HEADER_SIZE, "dynamic header")
+            Span(max(0, size - SEARCH), SEARCH, "file"), Span(header_at, HEADER_SIZE, "header")
         )
         reader.windows.append((header_at, header))
         stray = _search(region, size - len(region))
@@ -141,37 +195,42 @@ def _sparse_parts(
     if footer.data_offset + HEADER_SIZE > image.size:
         image.unexamined.append("the dynamic header: its offset lies outside the file")
         return
-    (raw,) = yield from reader.ask(Span(footer.data_offset, HEADER_SIZE, "dynamic header"))
+    (raw,) = yield from reader.ask(Span(footer.data_offset, HEADER_SIZE, "header"))
     if not raw:
         return
     header = image.header = DynamicHeader.parse(raw, footer.data_offset)
     if header.cookie == HEADER_COOKIE:
-        yield from _pointed_at(reader, image, footer, header, deep=deep, allocation=allocation)
-    else:
         yield Known("header", header)
+        yield from _pointed_at(reader, image, header, _Expected.by(footer), deep=deep, allocation=allocation)
+        if footer.is_tap and not any(span.part == "batmap_map" for span in image.unseen):
+            yield Known("batmap", image.batmap)
+    else:
+        yield Known("no_header", header)
         image.unexamined.append("the block allocation table: there is no dynamic header to say where it is")
 
 
 def _pointed_at(
-    reader: Reader, image: Image, footer: Footer, header: DynamicHeader, *, deep: bool, allocation: bool
+    reader: Reader, image: Image, header: DynamicHeader, expected: _Expected, *, deep: bool, allocation: bool
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read table, batmap and parent locators in one round."""
-    yield Known("header", header)
     entries = _readable_entries(image, header)
     located = (
         [loc for loc in header.parent_locators if any(loc.platform_code) and loc.data_offset]
-        if _has_parent(footer)
+        if expected.has_parents
         else []
     )
     table_bytes = header.table_length if entries else 0
-    batmap_at = header.table_end if footer.is_tap and footer.creator_version > 1 else image.size
+    batmap_at = header.table_end if expected.has_batmap else image.size
     predicted_map = min(round_up(-(-header.max_table_entries // 8), SECTOR), MAX_BATMAP)
     held = reader.held(header.table_offset, table_bytes) // 4 * 4  # apart, so that the rest need not be copied
     answers = yield from reader.ask(
-        Span(header.table_offset, held, TABLE),
-        Span(header.table_offset + held, min(table_bytes - held, TABLE_PIECE), TABLE),
-        Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map, BATMAP),
-        *(Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR), f"parent locator {loc.index}") for loc in located),
+        Span(header.table_offset, held, "table"),
+        Span(header.table_offset + held, min(table_bytes - held, TABLE_PIECE), "table"),
+        Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map, "batmap_map"),
+        *(
+            Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR), "parent_locator_data", loc.index)
+            for loc in located
+        ),
     )
     *pieces, batmap = answers[:3]
     texts = answers[3:]
@@ -182,16 +241,11 @@ def _pointed_at(
     image.metadata = regions(image)
     if entries:
         for start in range(held + TABLE_PIECE, table_bytes, TABLE_PIECE):
-            span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), TABLE)
+            span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), "table")
             pieces += yield from reader.ask(span)
-        if TABLE not in image.unseen:
-            yield from _judge_table(reader, image, header, pieces, entries, deep=deep, allocation=allocation)
-    if footer.is_tap and BATMAP not in image.unseen:
-        yield Known("batmap", image.batmap)
-
-
-def _has_parent(footer: Footer) -> bool:
-    return footer.disk_type == DIFFERENCING
+        if not any(span.part == "table" for span in image.unseen):
+            disk = expected.disk_size
+            yield from _judge_table(reader, image, header, pieces, disk, deep=deep, allocation=allocation)
 
 
 def _readable_entries(image: Image, header: DynamicHeader) -> int:
@@ -215,7 +269,7 @@ def _read_batmap(reader: Reader, image: Image, raw: bytes, offset: int) -> Gener
     if batmap.cookie == BATMAP_COOKIE and batmap.map_offset and batmap.length <= MAX_BATMAP:
         bits = raw[BATMAP_HEADER_SIZE : BATMAP_HEADER_SIZE + batmap.length]
         if batmap.map_offset != offset + BATMAP_HEADER_SIZE or len(bits) < batmap.length:
-            (bits,) = yield from reader.ask(Span(batmap.map_offset, batmap.length, BATMAP))
+            (bits,) = yield from reader.ask(Span(batmap.map_offset, batmap.length, "batmap_map"))
         batmap = replace(batmap, map=bits)
     image.batmap = batmap
 
@@ -225,18 +279,20 @@ def _judge_table(
     image: Image,
     header: DynamicHeader,
     pieces: list[bytes],
-    entries: int,
+    disk_size: int,
     *,
     deep: bool,
     allocation: bool,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
     inside = [
-        span if span.end <= image.size else Span(span.offset, image.size - span.offset, span.field)
+        span if span.end <= image.size else span._replace(length=image.size - span.offset)
         for span in image.metadata
         if span.offset < image.size
     ]
-    bounds = Bounds(image.blocks_needed, header.slot_length, inside, image.footer_offset, image.size)
+    entries = header.max_table_entries
+    needed = header.blocks_needed(disk_size)
+    bounds = Bounds(needed, header.slot_length, inside, image.footer_offset, image.size)
     pieces[:] = [piece for piece in pieces if piece]
     batmap = image.batmap.map if image.batmap is not None else b""
     table = None
@@ -253,7 +309,7 @@ def _judge_table(
     yield Known("table", image.table)
     if image.table.is_sane:  # else what looks unused may belong to a block
         if deep and table is not None:
-            yield from _read_bitmaps(image, table, header)
+            yield from _read_bitmaps(image, table, header, disk_size)
         if image.bitmaps is not None:
             yield Known("bitmaps", image.bitmaps)
         yield from _read_slack(reader, image, inside)
@@ -267,19 +323,15 @@ def _read_slack(reader: Reader, image: Image, metadata: list[Span]) -> Generator
     start = max([image.table.data_end, *(span.end for span in metadata)])
     length = image.footer_offset - start
     if length > 0:
-        (data,) = yield from reader.ask(Span(start, min(length, SEARCH), "space before the footer"))
+        (data,) = yield from reader.ask(Span(start, min(length, SEARCH), "slack"))
         if data:
             image.slack = Slack(start, length, data)
             yield Known("slack", image.slack)
 
 
-def _sectors_of_last_block(image: Image, header: DynamicHeader) -> int:
-    """Count the sectors of the last block that belong to the disk."""
-    assert image.footer is not None  # noqa: S101 (a table is read by a footer's word)
-    return (image.footer.current_size - (image.blocks_needed - 1) * header.block_size) // SECTOR
-
-
-def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Generator[Wanted | Known, Answers, None]:
+def _read_bitmaps(
+    image: Image, table: Entries, header: DynamicHeader, disk_size: int
+) -> Generator[Wanted | Known, Answers, None]:
     """Read the sector bitmap of each used block, in file order, a bounded number at a time.
 
     Those that passed in a stream are taken as they were sorted then, unless by a copy that the footer contradicts.
@@ -287,8 +339,9 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
     from vhdcheck.blocks import arrays  # noqa: PLC0415
 
     full = image.batmap.map if image.batmap is not None else b""
-    last_sectors = _sectors_of_last_block(image, header)
-    tally = Tally(header.offset, header.block_size // SECTOR, image.blocks_needed - 1, last_sectors, full)
+    last_block = header.blocks_needed(disk_size) - 1
+    last_sectors = (disk_size - last_block * header.block_size) // SECTOR
+    tally = Tally(header.offset, header.block_size // SECTOR, last_block, last_sectors, full)
     if image.bitmaps is not None and image.bitmaps.basis == tally.result.basis:
         return
     length = header.bitmap_length
@@ -300,12 +353,13 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
         firsts = arrays.runs(sectors, length, near)
         answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
         if None in answers and len(firsts) < len(blocks):
-            near = -1  # what part of a run is lost is not known: each by itself, and of those that come none is a run
+            near = -1  # which of a run's bitmaps is lost is not known: ask for each by itself
             firsts = arrays.runs(sectors, length, near)
             answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
         if None in answers:
-            if "sector bitmap" not in image.unseen:
-                image.unseen.append("sector bitmap")
+            if not any(span.part == "bitmaps" for span in image.unseen):
+                lost = next(number for number, data in enumerate(answers) if data is None)
+                image.unseen.append(Span(int(sectors[lost]) * SECTOR, length, "bitmaps"))
             seen = [number for number, data in enumerate(answers) if data is not None]
             blocks, sectors, firsts = blocks[seen], sectors[seen], firsts[: len(seen)]
         bitmaps = arrays.cut([data for data in answers if data is not None], sectors, firsts, length)
@@ -314,15 +368,15 @@ def _read_bitmaps(image: Image, table: Entries, header: DynamicHeader) -> Genera
 
 
 def _wanted_bitmaps(blocks: Entries, sectors: Entries, firsts: Places, length: int) -> Wanted:
-    """Ask for runs of bitmaps; a run of more than one is named BITMAPS, for what lies between them is read too."""
+    """Ask for runs of bitmaps; a run of more than one is of part `bitmaps`, for what lies between them is read too."""
     if len(firsts) == len(blocks):
         places = zip(blocks.tolist(), sectors.tolist(), strict=True)
-        return Wanted(tuple(Span(sector * SECTOR, length, f"{BITMAP}{block}]") for block, sector in places))
+        return Wanted(tuple(Span(sector * SECTOR, length, "bitmap", block) for block, sector in places))
     begins = sectors[firsts].tolist()
     ends = [*sectors[firsts[1:] - 1].tolist(), int(sectors[-1])]
     return Wanted(
         tuple(
-            Span(begin * SECTOR, (end - begin) * SECTOR + length, BITMAPS)
+            Span(begin * SECTOR, (end - begin) * SECTOR + length, "bitmaps")
             for begin, end in zip(begins, ends, strict=True)
         )
     )

@@ -12,16 +12,10 @@ from vhdcheck.blocks.facts import Blocks
 from vhdcheck.engine.check import examine, resolve
 from vhdcheck.engine.plan import Known, steps
 from vhdcheck.errors import SourceError
-from vhdcheck.format.layout import FOOTER, FOOTER_SIZE, HEADER_SIZE
-from vhdcheck.format.span import BITMAP, BITMAPS, Span
+from vhdcheck.format.limits import ENDLESS
 from vhdcheck.format.structures import (
     BATMAP_1_2,
     COOKIE,
-    DIFFERENCING,
-    FORMAT_VERSION,
-    HEADER_COOKIE,
-    DynamicHeader,
-    is_footer,
 )
 from vhdcheck.image import Image
 from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
@@ -33,15 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Generator
 
     from vhdcheck.engine.windows import Answers, Wanted
+    from vhdcheck.format.span import Span
     from vhdcheck.targets import Target
 
-UNBOUNDED: Final = 1 << 62
-"""The length that a stream is taken to have until it ends."""
-HEAD: Final = 2048
-"""Bytes after which the first verdict is possible: the footer's copy and the usual place of the header."""
 CHUNK: Final = 1 << 20
 """Bytes read at once: as many as a pipe can be made to hold."""
-CERTAIN: Final = ("footer", "header", "locators", "table")
+CERTAIN: Final = ("footer", "header", "no_header", "locators", "table")
 """Parts whose ERRORs at the start of an image hold whatever follows."""
 
 
@@ -78,8 +69,8 @@ class StreamChecker:
         self._now = time.time() if now is None else now
         self._deep, self._allocation, self.name = deep, allocation, name
         self._passing = Passing()
-        self._early = Image(UNBOUNDED)
-        self._plan: Generator[Wanted | Known, Answers, None] | None = steps(self._early, deep=deep, head_length=HEAD)
+        self._early = Image(ENDLESS)
+        self._plan: Generator[Wanted | Known, Answers, None] | None = steps(self._early, deep=deep, open_ended=True)
         self._request: tuple[Span, ...] = ()
         self._answers: dict[int, bytes] = {}
         self._trusted = False
@@ -187,11 +178,11 @@ class StreamChecker:
                         self._judge(step.part, step.value)
                     step = self._plan.send(())
                     continue
-                if any(span.field == BITMAPS for span in step.spans):  # of each, the data behind it is looked at
+                if any(span.part == "bitmaps" for span in step.spans):  # of each, the data behind it is looked at
                     step = self._plan.send([None] * len(step.spans))
                     continue
                 self._request = step.spans
-                self._passing.wait_for([span for span in step.spans if span.offset < UNBOUNDED // 2])
+                self._passing.wait_for(step.spans)
                 for span in step.spans:
                     if span.end <= self.position:
                         self._watch_block(span, self._passing.cut(span.offset, span.end))
@@ -202,11 +193,7 @@ class StreamChecker:
             self._plan = None
 
     def _answer(self, span: Span) -> bytes | None:
-        """Answer the plan; of the end, which nobody knows yet, with zeros."""
-        if span.offset >= UNBOUNDED // 2:
-            return bytes(span.length)
-        data = self._answers.get(span.offset) or self._passing.cut(span.offset, span.end)
-        return _with_a_footer(data) if span.offset == 0 and data is not None else data
+        return self._answers.get(span.offset) or self._passing.cut(span.offset, span.end)
 
     def _is_trusted(self) -> bool:
         """Say whether the start of the image can be judged by itself.
@@ -217,7 +204,7 @@ class StreamChecker:
         copy = self._early.copy
         if copy is None or copy.checksum != copy.computed_checksum or copy.cookie != COOKIE:
             return False
-        return not (copy.is_tap and copy.creator_version < BATMAP_1_2) and copy.unique_id != _STAND_IN_ID
+        return not (copy.is_tap and copy.creator_version < BATMAP_1_2)
 
     def _judge(self, part: str, value: Any) -> None:  # noqa: ANN401 (whatever the part is)
         judged = rules.judge(part, value, image=self._early, target=self._target, now=self._now)
@@ -225,7 +212,7 @@ class StreamChecker:
 
     def _watch_block(self, span: Span, bitmap: bytes | None) -> None:
         """Begin to look for data in the sectors that a bitmap calls empty, and look at what has passed already."""
-        if not span.field.startswith(BITMAP) or bitmap is None or self._early.header is None:
+        if span.part != "bitmap" or bitmap is None or self._early.header is None:
             return
         self._watch = DataWatch(span, bitmap, self._early.header.block_size // SECTOR)
         passed = self._passing.cut(span.end, min(self._watch.end, self.position)) if span.end < self.position else None
@@ -240,41 +227,6 @@ class StreamChecker:
             self._watch = None
         elif watch is not None and offset + len(view) >= watch.end:
             self._watch = None
-
-
-_STAND_IN_ID: Final = b"vhdcheck stream."
-
-
-def _with_a_footer(head: bytes) -> bytes:
-    """Put a footer before a dynamic header that has lost its own, so that what the header points at is kept.
-
-    Nothing is judged by it: it is only needed if the footer at the end of the stream turns out to be sound.
-    """
-    if is_footer(head[:FOOTER_SIZE]) or head[FOOTER_SIZE : FOOTER_SIZE + 8] != HEADER_COOKIE:
-        return head
-    header = DynamicHeader.parse(head[FOOTER_SIZE : FOOTER_SIZE + HEADER_SIZE].ljust(HEADER_SIZE, b"\0"), FOOTER_SIZE)
-    stand_in = {
-        "cookie": COOKIE,
-        "features": 2,
-        "file_format_version": FORMAT_VERSION,
-        "data_offset": FOOTER_SIZE,
-        "timestamp": 0,
-        "creator_application": b"tap\0",
-        "creator_version": BATMAP_1_2,
-        "creator_host_os": bytes(4),
-        "original_size": 0,
-        "current_size": header.max_table_entries * header.block_size,
-        "cylinders": 0,
-        "heads": 0,
-        "sectors_per_track": 0,
-        "disk_type": DIFFERENCING,
-        "checksum": 0,
-        "unique_id": _STAND_IN_ID,
-        "saved_state": 0,
-        "hidden": 0,
-        "reserved": bytes(426),
-    }
-    return FOOTER.build(stand_in) + head[FOOTER_SIZE:]
 
 
 class CheckedReader(io.RawIOBase):

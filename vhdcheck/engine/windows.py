@@ -48,7 +48,7 @@ class Reader:
             answer = yield Wanted(tuple(Span(start, end - start) for start, end in merged))
             pieces += [(start, data) for (start, _), data in zip(merged, answer, strict=True) if data is not None]
         found = [self._cut(pieces, start, end) for start, end in clamped]
-        self.unseen += (span.field for span, data in zip(spans, found, strict=True) if data is None)
+        self.unseen += (span for span, data in zip(spans, found, strict=True) if data is None)
         return [data or b"" for data in found]
 
     def _whole(self, span: Span) -> bytes | None:

@@ -8,6 +8,10 @@ from vhdcheck.units import GIB
 
 END: Final = 4096
 """Bytes read at either end of the file: covers the header, a short table, and the slack that Windows leaves."""
+HEAD: Final = 2048
+"""Bytes of a stream after which the first verdict is possible: the copy of the footer, and the usual header."""
+ENDLESS: Final = 1 << 62
+"""The length that an image is taken to have while its end has not come."""
 SEARCH: Final = 64 << 10
 """Bytes before the end of the file that are searched for a footer with something behind it."""
 TABLE_PIECE: Final = 8 << 20

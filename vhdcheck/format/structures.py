@@ -187,7 +187,7 @@ class DynamicHeader:
     def locator_span(self, index: int, name: str) -> Span:
         """Say where a field of a parent locator entry is."""
         start = self.span("parent_locators").offset + index * layout.LOCATOR_SIZE
-        return _span(layout.LOCATOR, name, start, f"header.parent_locators[{index}]")
+        return _span(layout.LOCATOR, name, start, "parent_locator", index)
 
     @property
     def computed_checksum(self) -> int:
@@ -269,9 +269,9 @@ def _container(parsed: Any) -> list[Any]:  # noqa: ANN401
     return list(parsed.values())
 
 
-def _span(structure: Any, name: str, offset: int, path: str) -> Span:  # noqa: ANN401
+def _span(structure: Any, name: str, offset: int, part: str, index: int | None = None) -> Span:  # noqa: ANN401
     place, length = layout.fields(structure)[name]
-    return Span(offset + place, length, f"{path}.{name}")
+    return Span(offset + place, length, part, index, name)
 
 
 KILLED: Final = b"\xc7" * layout.FOOTER_SIZE

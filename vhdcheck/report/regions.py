@@ -89,7 +89,7 @@ def _structures(image: Image) -> Iterator[Region]:
         over = min(span.end - size, span.length)
         note = f"{human(over)} of it behind the end of the file" if over > 0 else ""
         yield Region(
-            span.offset, span.length, span.field, "behind the end of the file" if over == span.length else note
+            span.offset, span.length, span.words, "behind the end of the file" if over == span.length else note
         )
     if image.allocation is not None:
         for run in image.allocation.runs:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import printable
 from vhdcheck.report.describe import paragraph
 from vhdcheck.report.map import compaction_words, share_of, share_words
 from vhdcheck.report.regions import regions
-from vhdcheck.report.svg import disk_cells, drawing, file_cells, file_strip, place, spots
+from vhdcheck.report.svg import disk_cells, drawing, file_cells, file_strip, spots
 from vhdcheck.report.words import fix_parts
 from vhdcheck.units import count, exact, grouped, human
 from vhdcheck.verdict.report import Failure
@@ -78,7 +79,7 @@ class Section:
         if allocation is not None and allocation.by_disk.length:
             self._by_disk = allocation.by_disk.merged(cells) if cells else allocation.by_disk
         self._in_file = spots(report.findings, self._by_file, lambda span: min(span.offset, image.size - 1))
-        self._on_disk = {} if self._by_disk is None else spots(report.findings, self._by_disk, lambda s: place(s.field))
+        self._on_disk = {} if self._by_disk is None else spots(report.findings, self._by_disk, attrgetter("block"))
 
     def tiles(self) -> Iterator[str]:
         """What the map comes to, in figures."""

@@ -36,12 +36,6 @@ class Cell:
     has_metadata: bool = False
 
 
-def place(field: str) -> int | None:
-    """Read the block's number out of `table[3]` or `bitmap[3]`."""
-    name, _, rest = field.partition("[")
-    return int(rest[:-1]) if name in {"table", "bitmap"} and rest[:-1].isdecimal() else None
-
-
 def spots(findings: Sequence[Finding], strip: Strip, position: Callable[[Span], int | None]) -> dict[int, list[int]]:
     """Say which findings are in which cell, by their place and those related to it."""
     found: dict[int, list[int]] = {}

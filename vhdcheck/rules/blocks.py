@@ -201,7 +201,7 @@ def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
         blocks = ", ".join(str(block) for block, _ in wrong.examples)
         yield Fault(
             f"the batmap calls {count(wrong.count, 'unused block')} full",
-            Span(image.batmap.map_offset + wrong.examples[0][0] // 8, 1, "batmap.map"),
+            Span(image.batmap.map_offset + wrong.examples[0][0] // 8, 1, "batmap_map"),
             expected="clear bits for unused blocks",
             found=f"set bits for blocks {blocks}" + (", ..." if wrong.count > len(wrong.examples) else ""),
         )
@@ -289,5 +289,5 @@ def _bitmap_fault(blocks: Blocks, image: Image, message: str) -> Fault:
     """Report a defect of several bitmaps at once, at the first of them."""
     assert image.header is not None  # noqa: S101 (bitmaps are read by a header's word)
     length = image.header.bitmap_length
-    spans = [Span(sector * SECTOR, length, f"bitmap[{block}]") for block, sector in blocks.examples]
+    spans = [Span(sector * SECTOR, length, "bitmap", block) for block, sector in blocks.examples]
     return Fault(message, spans[0], found=examples(blocks), related=tuple(spans[1:]))

@@ -116,7 +116,7 @@ def not_seen(image: Image) -> Iterator[Fault]:
     Fix: check it as a file; or rebuild the image, which puts its parts in order: `{rebuild}`
     """
     for part in dict.fromkeys(image.unseen):
-        yield Fault(f"the {part} passed before it was known where it is", Span(0, image.size, part))
+        yield Fault(f"the {part.words} passed before it was known where it is", part)
 
 
 @rule("VHD605", "truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")

@@ -307,7 +307,7 @@ def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
         mbr = "; it ends in 55 AA, the mark of a boot sector" if footer.raw[510:] == b"\x55\xaa" else ""
         yield Fault(
             f"{count(used, 'byte')} of the reserved area {'is' if used == 1 else 'are'} not zero{mbr}",
-            Span(footer.offset + first, len(footer.raw) - first, f"{footer.where}.reserved"),
+            Span(footer.offset + first, len(footer.raw) - first, footer.where, name="reserved"),
             expected="zeros",
             found=f"0x{footer.raw[first]:02x} at byte {first} of the footer",
         )

@@ -30,7 +30,7 @@ def _right_geometry(footer: Footer) -> str:
 
 
 def _geometry_span(footer: Footer) -> Span:
-    return Span(footer.offset + 56, 4, f"{footer.where}.geometry")
+    return Span(footer.offset + 56, 4, footer.where, name="geometry")
 
 
 def _words(chs: tuple[int, int, int]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.format.limits import MAX_ENTRIES
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET, DynamicHeader, is_zero
+from vhdcheck.format.structures import BLOCK_SIZE, FORMAT_VERSION, NO_OFFSET, DynamicHeader, is_zero
 from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
 
 
 @rule("VHD201", "header-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Cookie")
-def header_cookie(header: DynamicHeader) -> Iterator[Fault]:
+def header_cookie(no_header: DynamicHeader) -> Iterator[Fault]:
     """There is no dynamic header where the footer says.
 
     Checks: the 8 bytes at the footer's data offset are "cxsparse".
     Matters: the header says where the table of blocks is; without it no reader finds the data.
     Fix: ask for the image again; the header cannot be rebuilt from the rest.
     """
-    if header.cookie != HEADER_COOKIE:
-        yield Fault(
-            "there is no dynamic header where the footer says",
-            header.span("cookie"),
-            expected="cxsparse",
-            found=header.cookie.decode("ascii", "backslashreplace"),
-        )
+    yield Fault(
+        "there is no dynamic header where the footer says",
+        no_header.span("cookie"),
+        expected="cxsparse",
+        found=no_header.cookie.decode("ascii", "backslashreplace"),
+    )
 
 
 @rule("VHD202", "header-checksum", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Checksum")
@@ -44,7 +43,7 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     Fix: where all its other fields confirm one another, the checksum can be put right: `{mend}`; if that refuses, ask
         for the image again.
     """
-    if header.cookie == HEADER_COOKIE and header.checksum != header.computed_checksum:
+    if header.checksum != header.computed_checksum:
         yield Fault(
             "the checksum of the dynamic header is wrong",
             header.span("checksum"),
@@ -63,7 +62,7 @@ def header_version(header: DynamicHeader) -> Iterator[Fault]:
     Matters: XenServer and libvhdi refuse the image; there is no other version of the header.
     Fix: rebuild the image: `{rebuild}`
     """
-    if header.cookie == HEADER_COOKIE and header.header_version != FORMAT_VERSION:
+    if header.header_version != FORMAT_VERSION:
         yield Fault(
             "the dynamic header's version is not 1.0",
             header.span("header_version"),
@@ -80,7 +79,7 @@ def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
     Matters: XenServer refuses the image. DiscUtils follows the offset, for ever where it leads back to the header.
     Fix: write 64 one-bits there: `{mend}`
     """
-    if header.cookie == HEADER_COOKIE and header.data_offset != NO_OFFSET:
+    if header.data_offset != NO_OFFSET:
         itself = "; it points at the header itself" if header.data_offset == header.offset else ""
         yield Fault(
             f"the dynamic header's unused data offset is in use{itself}",
@@ -98,8 +97,6 @@ def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     Matters: readers take whatever stands there for the places of blocks, and return wrong data or fail.
     Fix: ask for the image again: without its table the blocks cannot be put in order.
     """
-    if header.cookie != HEADER_COOKIE:
-        return
     end = header.table_offset + 4 * header.max_table_entries
     if not header.table_offset:
         problem = "the block allocation table would lie over the footer's copy"
@@ -134,7 +131,7 @@ def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     Fix: ask for the image again, or shrink it to the size that its table holds with the tool that resized it.
     """
     needed = image.blocks_needed
-    if header.cookie == HEADER_COOKIE and header.max_table_entries < needed:
+    if header.max_table_entries < needed:
         yield Fault(
             "the block allocation table is too short for the disk",
             header.span("max_table_entries"),
@@ -153,7 +150,7 @@ def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Faul
     Fix: if one of these must read it, rebuild it: `{rebuild}`
     """
     needed = image.blocks_needed
-    if header.cookie == HEADER_COOKIE and header.has_usable_block_size and header.max_table_entries > needed:
+    if header.has_usable_block_size and header.max_table_entries > needed:
         yield Fault(
             "the block allocation table has spare entries, and 7-Zip and DiscUtils insist that it has none",
             header.span("max_table_entries"),
@@ -171,7 +168,7 @@ def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
         does not read such a table, so it cannot accept it either.
     Fix: rebuild the image with blocks of 2 MiB: `{rebuild}`
     """
-    if header.cookie == HEADER_COOKIE and header.max_table_entries > MAX_ENTRIES:
+    if header.max_table_entries > MAX_ENTRIES:
         yield Fault(
             "the block allocation table claims more entries than any real disk needs",
             header.span("max_table_entries"),
@@ -188,7 +185,7 @@ def block_size(header: DynamicHeader) -> Iterator[Fault]:
     Matters: blocks cannot be located. qemu, XenServer and 7-Zip refuse the image; others divided by zero here.
     Fix: ask for the image again: it cannot be told how its blocks are laid out.
     """
-    if header.cookie == HEADER_COOKIE and not header.has_usable_block_size:
+    if not header.has_usable_block_size:
         yield Fault(
             "the block size is not a power of two of at least 512",
             header.span("block_size"),
@@ -207,7 +204,7 @@ def block_size_unusual(header: DynamicHeader) -> Iterator[Fault]:
         makes 512 KiB and 2 MiB only.
     Fix: rebuild the image, which uses 2 MiB: `{rebuild}`
     """
-    if header.cookie == HEADER_COOKIE and header.has_usable_block_size and header.block_size != BLOCK_SIZE:
+    if header.has_usable_block_size and header.block_size != BLOCK_SIZE:
         yield Fault(
             "the block size is not 2 MiB, and XenServer would lose data",
             header.span("block_size"),
@@ -224,11 +221,11 @@ def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
     Matters: XenServer and 7-Zip refuse the image.
     Fix: clear them: `{mend}`
     """
-    if header.cookie == HEADER_COOKIE and (header.reserved_1 or not is_zero(header.reserved_2)):
+    if header.reserved_1 or not is_zero(header.reserved_2):
         used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]
         yield Fault(
             f"{count(len(used), 'byte')} of the reserved areas {'is' if len(used) == 1 else 'are'} not zero",
-            Span(header.offset + used[0], used[-1] - used[0] + 1, "header.reserved"),
+            Span(header.offset + used[0], used[-1] - used[0] + 1, "header", name="reserved"),
             expected="zeros",
             found=f"0x{header.raw[used[0]]:02x} at byte {used[0]} of the header",
         )

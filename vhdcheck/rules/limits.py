@@ -182,7 +182,7 @@ def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Ite
         sizes.append((copy.current_size, copy.span("current_size"), "qemu 10 and every reader of the copy"))
     for size, span, who in sizes:
         if size > limit:
-            fix = COPY_IN_DOUBT if span.field.startswith("footer_copy.") else ""
+            fix = COPY_IN_DOUBT if span.part == "footer_copy" else ""
             yield Fault(f"{who} would see a disk over the limit", span, f"at most {exact(limit)}", exact(size), fix)
 
 

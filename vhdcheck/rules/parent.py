@@ -11,7 +11,6 @@ from vhdcheck.format.span import Span
 from vhdcheck.format.structures import (
     DIFFERENCING,
     EPOCH,
-    HEADER_COOKIE,
     NO_LOCATORS,
     DynamicHeader,
     Footer,
@@ -68,7 +67,7 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
         from a merge.
     Fix: if the disk was merged, rebuild it, which clears them: `{rebuild}`; else merge it into its parent first.
     """
-    if _is_child(image) or header.cookie != HEADER_COOKIE:
+    if _is_child(image):
         return
     fields = {
         "parent_unique_id": not is_zero(header.parent_unique_id),
@@ -105,7 +104,7 @@ def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         accepts.
     Fix: none is needed where the locators are right; else link the child to its parent again (`Set-VHD -ParentPath`).
     """
-    if not _is_child(image) or header.cookie != HEADER_COOKIE:
+    if not _is_child(image):
         return
     raw, problem = header.parent_unicode_name, ""
     try:
@@ -130,7 +129,7 @@ def parent_id_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     Matters: to XenServer that means that the parent is a raw disk; others cannot tell whether a file is the parent.
     Fix: merge the image on XenServer: `vhd-util coalesce -n {in}`
     """
-    if _is_child(image) and header.cookie == HEADER_COOKIE and not any(header.parent_unique_id):
+    if _is_child(image) and not any(header.parent_unique_id):
         yield Fault("the parent's unique ID is all zeros", header.span("parent_unique_id"), "the parent's ID", "zeros")
 
 
@@ -150,7 +149,7 @@ def parent_is_itself(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """
     if not _is_child(image) or image.footer is None or not any(image.footer.unique_id):
         return
-    if header.cookie == HEADER_COOKIE and header.parent_unique_id == image.footer.unique_id:
+    if header.parent_unique_id == image.footer.unique_id:
         yield Fault(
             "the image has its parent's unique ID",
             header.span("parent_unique_id"),
@@ -168,7 +167,7 @@ def parent_in_future(header: DynamicHeader, image: Image, now: float) -> Iterato
     Matters: XenServer refuses the image; Windows compares it with the parent's own time.
     Fix: wait until that time has come, or merge the image on a machine whose clock is right.
     """
-    if _is_child(image) and header.cookie == HEADER_COOKIE and header.parent_timestamp + EPOCH > now + CLOCK_SLACK:
+    if _is_child(image) and header.parent_timestamp + EPOCH > now + CLOCK_SLACK:
         ahead = header.parent_timestamp + EPOCH - now
         yield Fault(
             "the parent's time stamp lies in the future",
@@ -299,7 +298,7 @@ def locators_missing(header: DynamicHeader, image: Image) -> Iterator[Fault]:
 
 def _locators(header: DynamicHeader, image: Image) -> tuple[ParentLocator, ...]:
     """The eight entries of a differencing disk; none of another."""
-    return header.parent_locators if _is_child(image) and header.cookie == HEADER_COOKIE else ()
+    return header.parent_locators if _is_child(image) else ()
 
 
 def locator_path(locator: ParentLocator) -> str:
@@ -335,7 +334,7 @@ def locator_name_differs(locators: tuple[ParentLocator, ...], image: Image) -> I
         if name and name != wanted:
             yield Fault(
                 f"parent locator {locator.index} and the header name the parent differently",
-                Span(locator.data_offset, locator.data_length, f"locator[{locator.index}]"),
+                Span(locator.data_offset, locator.data_length, "parent_locator_data", locator.index),
                 expected=_short(wanted),
                 found=_short(name),
                 related=(image.header.span("parent_unicode_name"),),
@@ -355,7 +354,10 @@ def hostile_parent_path(locators: tuple[ParentLocator, ...], image: Image) -> It
     if image.header is None or not _is_child(image):
         return
     named = [(image.header.parent_name, image.header.span("parent_unicode_name"))]
-    named += [(locator_path(loc), Span(loc.data_offset, loc.data_length, f"locator[{loc.index}]")) for loc in locators]
+    named += [
+        (locator_path(loc), Span(loc.data_offset, loc.data_length, "parent_locator_data", loc.index))
+        for loc in locators
+    ]
     for path, span in named:
         if _REMOTE.search(path):
             yield Fault(

@@ -35,6 +35,7 @@ PARTS: Final = (
     "footer",
     "copies",
     "header",
+    "no_header",
     "locators",
     "table",
     "batmap",

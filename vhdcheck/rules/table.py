@@ -29,7 +29,7 @@ def _is_child(image: Image) -> bool:
 
 
 def _entry(image: Image, block: int) -> Span:
-    return Span(_header(image).table_offset + 4 * block, 4, f"table[{block}]")
+    return Span(_header(image).table_offset + 4 * block, 4, "table", block)
 
 
 def examples(hits: Hits | Blocks) -> str:
@@ -66,7 +66,7 @@ def metadata_overlap(image: Image) -> Iterator[Fault]:
     for region in regions:
         if furthest is not None and region.offset < furthest.end:
             yield Fault(
-                f"the {region.field} begins inside the {furthest.field}",
+                f"the {region.words} begins inside the {furthest.words}",
                 region,
                 expected=f"from 0x{furthest.end:x} on",
                 found=f"0x{region.offset:x}",
@@ -87,7 +87,7 @@ def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
     """
     if table.in_metadata.count:
         many = count(table.in_metadata.count, "block")
-        where = " and the ".join(table.hit_regions)
+        where = " and the ".join(region.words for region in table.hit_regions)
         floor = max(span.end for span in image.metadata)
         yield _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
 
@@ -217,7 +217,7 @@ def table_padding(table: Table, image: Image) -> Iterator[Fault]:
         header = _header(image)
         yield Fault(
             "the rest of the table's last sector is neither zeros nor ones",
-            Span(header.table_offset + 4 * table.entries, len(padding), "table.padding"),
+            Span(header.table_offset + 4 * table.entries, len(padding), "table", name="padding"),
             expected="zeros or ones",
             found=padding[:16].hex(" "),
         )
@@ -238,7 +238,7 @@ def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
     late = [span for span in image.metadata if span.offset >= table.data_start and span.offset < image.footer_offset]
     if late and not table.in_metadata.count:
         yield Fault(
-            f"the {late[-1].field} lies behind the first block",
+            f"the {late[-1].words} lies behind the first block",
             late[-1],
             expected=f"before 0x{table.data_start:x}",
             found=f"0x{late[-1].offset:x}",

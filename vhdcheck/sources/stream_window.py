@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.format.limits import SEARCH
-from vhdcheck.format.span import BITMAP
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Passing:
         for awaited in self._awaited:
             if awaited.span.offset < self.position:
                 awaited.data += self.cut(awaited.span.offset, self.position) or b""
-            if not awaited.span.field.startswith(BITMAP):  # these are answered once; all else is needed at the end
+            if awaited.span.part != "bitmap":  # these are answered once; all else is needed at the end
                 self._kept.append((awaited.span.offset, awaited.data))
 
     @property
@@ -122,7 +121,7 @@ class DataWatch:
             sectors: in the block.
         """
         start = bitmap.end
-        self.block = int(bitmap.field.removeprefix(BITMAP).rstrip("]"))
+        self.block = bitmap.number or 0
         self.first_sector = bitmap.offset // SECTOR
         self.end = start + sectors * SECTOR
         self._clear = list(_clear_runs(start, sectors, bits))
