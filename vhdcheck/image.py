@@ -75,7 +75,7 @@ class Image:
         return self.header.blocks_needed(self.footer.current_size)
 
 
-def regions(image: Image) -> list[Span]:
+def metadata_of(image: Image) -> list[Span]:
     """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
     spans = []
     if image.copy is not None:

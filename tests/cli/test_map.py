@@ -89,7 +89,7 @@ def test_a_damaged_image_is_drawn_and_its_fault_marked(run: Run, tmp_path: Path,
     else:
         assert sum(image.allocation.by_disk.faulty) > 0
         assert re.search(r"^  [·░▒▓█]*!", done.stdout, re.MULTILINE)
-    assert "size after compaction not known" in done.stdout or name in {"behind the disk", "a size that lies"}
+    assert "after compaction: size not known" in done.stdout or name in {"behind the disk", "a size that lies"}
 
 
 def test_a_fixed_disk_has_regions_only(run: Run, tmp_path: Path) -> None:

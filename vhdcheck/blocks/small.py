@@ -24,13 +24,30 @@ BUDGET: Final = 1 << 17
 """Entries that a process analyses here before it imports numpy: 25 to 50 ms where the import takes 90."""
 
 
-class _Spent:
-    """How much of BUDGET is gone."""
+class Budget:
+    """How many entries are still analysed here before numpy is worth its import."""
 
-    entries = 0
+    def __init__(self, entries: int = BUDGET) -> None:
+        """Begin with all of it."""
+        self.entries = entries
+
+    def covers(self, entries: int) -> bool:
+        """Say whether numpy would take longer for a table of so many entries, and if so, count them."""
+        if entries <= SMALL:
+            return True
+        if "numpy" in sys.modules or entries > self.entries:
+            return False
+        self.entries -= entries
+        return True
 
 
-def sound(pieces: Sequence[bytes], entries: int, bounds: Bounds, batmap: bytes = b"") -> Table | None:
+PROCESS: Final = Budget()
+"""The budget of this process: numpy, once imported, is there for all that follow."""
+
+
+def sound(
+    pieces: Sequence[bytes], entries: int, bounds: Bounds, batmap: bytes = b"", budget: Budget = PROCESS
+) -> Table | None:
     """Analyse a table; None where it is too long to be worth it, or where anything in it is wrong.
 
     Args:
@@ -38,8 +55,9 @@ def sound(pieces: Sequence[bytes], entries: int, bounds: Bounds, batmap: bytes =
         entries: how many it has.
         bounds: what they are judged against.
         batmap: XenServer's map of full blocks, to be compared.
+        budget: what may be spent here instead of on importing numpy.
     """
-    if not _is_worth_it(entries):
+    if not budget.covers(entries):
         return None
     raw = b"".join(pieces)
     table = struct.unpack_from(f">{entries}I", raw)
@@ -74,16 +92,6 @@ def sound(pieces: Sequence[bytes], entries: int, bounds: Bounds, batmap: bytes =
         largest_gap=(max(steps) - slot) * SECTOR,
         padding=padding,
     )
-
-
-def _is_worth_it(entries: int) -> bool:
-    """Say whether numpy would take longer, and if so, count the entries against the budget."""
-    if entries <= SMALL:
-        return True
-    if "numpy" in sys.modules or _Spent.entries + entries > BUDGET:
-        return False
-    _Spent.entries += entries
-    return True
 
 
 def _is_contradicted(batmap: bytes, table: Sequence[int]) -> bool:

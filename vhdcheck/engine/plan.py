@@ -45,7 +45,7 @@ from vhdcheck.format.structures import (
     checksum,
     is_footer,
 )
-from vhdcheck.image import FileEnds, Image, Slack, regions
+from vhdcheck.image import FileEnds, Image, Slack, metadata_of
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def steps(
     yield Known("copies", image)
     if footer.is_sparse:
         yield from _sparse_parts(reader, image, footer, deep=deep, allocation=allocation)
-        image.metadata = image.metadata or regions(image)
+        image.metadata = image.metadata or metadata_of(image)
     yield Known("image", image)
 
 
@@ -238,7 +238,7 @@ def _pointed_at(
     yield Known("locators", image.locators)
     if len(batmap) >= BATMAP_HEADER_SIZE:
         yield from _read_batmap(reader, image, batmap, batmap_at)
-    image.metadata = regions(image)
+    image.metadata = metadata_of(image)
     if entries:
         for start in range(held + TABLE_PIECE, table_bytes, TABLE_PIECE):
             span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), "table")

@@ -73,7 +73,6 @@ class StreamChecker:
         self._plan: Generator[Wanted | Known, Answers, None] | None = steps(self._early, deep=deep, open_ended=True)
         self._request: tuple[Span, ...] = ()
         self._answers: dict[int, bytes] = {}
-        self._trusted = False
         self._watch: DataWatch | None = None
         self._unmarked = Blocks()
         self._found: list[Finding] = []

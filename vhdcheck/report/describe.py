@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdcheck.format import creators
+from vhdcheck.format.geometry import MAX_GEOMETRY
 from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer
 from vhdcheck.units import count, exact, grouped, human
 
@@ -30,7 +31,7 @@ def paragraph(image: Image) -> str:
         sentences.append(_blocks(image, image.header))
     sizes = other_sizes(image)
     if sizes:
-        listed = "; ".join(f"{who} {human(size)} ({grouped(size)})" for who, size in sizes)
+        listed = "; ".join(f"{why}, {human(size)} ({grouped(size)})" for why, size in sizes)
         sentences.append(f"Not every reader sees that size: {listed}.")
     return " ".join(sentences)
 
@@ -75,20 +76,27 @@ def _blocks(image: Image, header: DynamicHeader) -> str:
     return f"{grouped(table.used)} of {count(image.blocks_needed, 'block')} {unit} in use{order}."
 
 
-def other_sizes(image: Image) -> list[tuple[str, int]]:
+class OtherSize(NamedTuple):
+    """A size, in bytes, that some readers take for the disk's; and why, as a clause: `qemu goes by the geometry`."""
+
+    why: str
+    size: int
+
+
+def other_sizes(image: Image) -> list[OtherSize]:
     """List readers that see another size than the current one, and which."""
-    footer, sizes = image.footer, []
+    footer, sizes = image.footer, list[OtherSize]()
     if footer is None:
-        return []
+        return sizes
     if footer.original_size != footer.current_size:
-        sizes.append(("libvhdi and oslo.utils go by the original size,", footer.original_size))
+        sizes.append(OtherSize("libvhdi and oslo.utils go by the original size", footer.original_size))
     tag = footer.creator_application
-    saturated = footer.geometry == (65535, 16, 255)
+    saturated = footer.geometry == MAX_GEOMETRY
     if footer.geometry_size != footer.current_size and not saturated and tag not in creators.CURRENT_SIZE_ALWAYS:
         who = "qemu" if tag in creators.CHS_ALWAYS else "qemu 9 and older"
-        sizes.append((f"{who} goes by the geometry,", footer.geometry_size))
+        sizes.append(OtherSize(f"{who} goes by the geometry", footer.geometry_size))
     if image.copy is not None and footer is not image.copy and image.copy.current_size != footer.current_size:
-        sizes.append(("readers of the footer's copy see", image.copy.current_size))
+        sizes.append(OtherSize("readers of the footer's copy go by that", image.copy.current_size))
     return sizes
 
 
@@ -131,7 +139,7 @@ def facts(image: Image) -> dict[str, Any] | None:
             "table_entries": header.max_table_entries,
             "capacity": header.block_size * header.max_table_entries,
         }
-    if footer.disk_type == 4 and image.header is not None:  # noqa: PLR2004 (differencing)
+    if footer.disk_type == DIFFERENCING and image.header is not None:
         facts["parent"] = {
             "unique_id": str(uuid.UUID(bytes=image.header.parent_unique_id)),
             "name": image.header.parent_name,

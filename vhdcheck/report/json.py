@@ -86,9 +86,7 @@ def _map(report: Report) -> dict[str, Any]:
 def _image(report: Report) -> dict[str, Any] | None:
     described = facts(report.image)
     if described is not None:
-        described["other_sizes"] = [
-            {"reader": who.rstrip(","), "size": size} for who, size in other_sizes(report.image)
-        ]
+        described["other_sizes"] = [{"reader": why, "size": size} for why, size in other_sizes(report.image)]
     return described
 
 

@@ -141,17 +141,17 @@ def summary(image: Image) -> list[str]:
         parts += [count(allocation.extents, "extent"), f"{share_words(allocation.in_order)} of the blocks in order"]
     if allocation is not None and allocation.outside:
         parts.append(f"{count(allocation.outside, 'block')} behind the end of the file")
-    parts.append(compaction_words(image))
+    parts.append(f"after compaction: {compaction_words(image) or 'size not known'}")
     return parts
 
 
-def compaction_words(image: Image) -> str:
-    """Say what compaction would leave."""
+def compaction_words(image: Image) -> str | None:
+    """Say what compaction would leave: `492 MiB, 1.7 MiB less`; None where that is not known."""
     smaller = compacted(image)
     if smaller is None:
-        return "size after compaction not known"
+        return None
     saved = image.size - smaller
-    return f"{human(smaller)} after compaction" + (f", {human(saved)} less" if saved > 0 else ", as it is")
+    return human(smaller) + (f", {human(saved)} less" if saved > 0 else ", as it is")
 
 
 def share_words(share: float) -> str:

@@ -91,7 +91,7 @@ class Section:
             figures += [("blocks in use", blocks), ("faulty blocks", grouped(found.faulty))]
             if found.used:
                 figures += [("extents", grouped(found.extents)), ("blocks in order", share_words(found.in_order))]
-        figures.append(("compaction", compaction_words(self._image).replace(" after compaction", "")))
+        figures.append(("compaction", compaction_words(self._image) or "size not known"))
         tiles = "".join(f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in figures)
         yield f'<dl class="tiles">{tiles}</dl>'
 

@@ -13,7 +13,7 @@ from vhdcheck.errors import SourceError
 from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.sources.transports import LISTED, TIMEOUT, Store, Told, reason, traits
 from vhdcheck.sources.url import close_in, driver_of, file_system, loop_of_fsspec, lowered, secrets_in, wait_for
-from vhdcheck.sources.urls import Stored, redacted
+from vhdcheck.sources.urls import StoredObject, redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -23,7 +23,7 @@ PAGE: Final = 1000
 """Objects taken at a time: as many as S3 tells in one answer."""
 
 
-def listed(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Iterator[Stored]:
+def listed(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Iterator[StoredObject]:
     """Yield the images in a folder of a store and the folders in it, by suffix: `.vhd` and `.avhd`, in either case.
 
     `audit` and `check` ask nobody for the length of what comes from here.
@@ -51,15 +51,15 @@ class _Folder:
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         self._url, self._options = url, options
         self._files: Any = None
-        self._images: AsyncGenerator[Stored] | None = None
+        self._images: AsyncGenerator[StoredObject] | None = None
 
-    async def page(self) -> list[Stored]:
+    async def page(self) -> list[StoredObject]:
         """Return the next images; none at the end."""
         try:
             if self._images is None:
                 self._files = file_system(driver_of(self._url), self._url, self._options)
                 self._images = self._found()
-            page: list[Stored] = []
+            page: list[StoredObject] = []
             async with asyncio.timeout(TIMEOUT) as limit:
                 async for image in self._images:
                     page.append(image)
@@ -77,14 +77,14 @@ class _Folder:
         if self._files is not None:
             await Store(self._files, "").close()
 
-    async def _found(self) -> AsyncGenerator[Stored]:
+    async def _found(self) -> AsyncGenerator[StoredObject]:
         """Pick the images, and name each as the folder is named."""
         root = str(self._files._strip_protocol(self._url)).rstrip("/") + "/"  # noqa: SLF001
         async with aclosing(self._told(root)) as told:
             async for info in told:
                 name = str(info["name"])
                 if name.lower().endswith(SUFFIXES) and info.get("type", "file") == "file":
-                    yield Stored(self._url + name.removeprefix(root), traits(info, LISTED))
+                    yield StoredObject(self._url + name.removeprefix(root), traits(info, LISTED))
 
     async def _told(self, root: str) -> AsyncGenerator[dict[str, Any]]:
         """Yield what the driver tells of each object."""

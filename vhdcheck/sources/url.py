@@ -17,7 +17,7 @@ from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import Footer, is_footer
 from vhdcheck.sources.transports import Http, Store, reason
-from vhdcheck.sources.urls import Stored, is_url, redacted
+from vhdcheck.sources.urls import StoredObject, is_url, redacted
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ async def _opened(
 
 
 def _transport(driver: Any, url: str, given: dict[str, Any], *, download: bool) -> Http | Store:  # noqa: ANN401
-    listed = url.info if isinstance(url, Stored) else None
+    listed = url.info if isinstance(url, StoredObject) else None
     url = lowered(url)
     if not url.startswith(("http://", "https://")):
         files = file_system(driver, url, given)

@@ -8,7 +8,7 @@ from typing import Any, Final, Self, TypeGuard
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
 
 
-class Stored(str):
+class StoredObject(str):
     """The URL of an object whose length a listing told, so that nobody has to ask for it."""
 
     __slots__ = ("info",)
