@@ -16,7 +16,7 @@ import pytest
 from fixtures.recipes import NOW
 from fixtures.writer import GIB, MIB, dynamic, fixed
 from vhdcheck import Failure, SourceError, audit, check, listed
-from vhdcheck import listing as listing_module
+from vhdcheck.sources import store_listing as listing_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
