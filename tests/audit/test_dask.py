@@ -134,7 +134,7 @@ def test_the_commands_of_the_readme(
     run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, cluster: Cluster
 ) -> None:
     """The cluster's own are looked up: it runs already, on free ports."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "vhdcheck" / "engine" / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^<!-- test: dask -->\n```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     lines = [line.partition("  #")[0].split() for line in block.splitlines()]
     assert [line[:2] for line in lines[:3]] == [["pip", "install"], ["dask", "scheduler"], ["dask", "worker"]]

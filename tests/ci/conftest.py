@@ -66,8 +66,6 @@ def wheels(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recipes(root: Path) -> dict[str, str]:
-    """The README's recipes, by the names of their files."""
-    blocks = re.findall(
-        r"^<!-- try: (\S+) -->\n```\w+\n(.*?)^```$", (root / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    return dict(blocks)
+    """The recipes of .github/CI.md, by the names of their files."""
+    text = (root / ".github" / "CI.md").read_text("utf-8")
+    return dict(re.findall(r"^<!-- try: (\S+) -->\n```\w+\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))

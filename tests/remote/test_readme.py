@@ -1,4 +1,4 @@
-"""README's programs for URLs and stores run as they are printed; only the addresses are this machine's."""
+"""The documents' programs for URLs and stores run as they are printed; only the addresses are this machine's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 # Clients of other makers, which deprecate things of each other.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOMS = Path(__file__).parents[2] / "vhdcheck"
+README = "".join((ROOMS / room / "README.md").read_text(encoding="utf-8") for room in ("engine", "sources"))
 
 
 def run(beginning: str, address: str, here: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fixtures.writer import GIB, MIB, dynamic
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "vhdcheck" / "engine" / "README.md"
 
 
 class Store:
@@ -22,7 +22,8 @@ class Store:
 
 
 def test_the_upload_proxy() -> None:
-    (code,) = re.findall(r"```python\n(from vhdcheck import ImageRefused.*?)```", README.read_text(), re.DOTALL)
+    text = README.read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(from vhdcheck import ImageRefused.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102 (README's own code)
     good, bad = dynamic(10 * MIB, blocks=[0]).tobytes(), dynamic(41 * GIB).tobytes()

@@ -1,6 +1,6 @@
-"""Keep README.md's generated parts true: what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
+"""Keep the generated parts of the documents true: what stands between `<!-- begin: NAME -->` and `<!-- end: NAME -->`.
 
-Rewrites them, or, with --check, prints what would change and exits 1.
+Rewrites them, or, with --check, prints what would change and exits 1. A part stands in one document, whichever it is.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"^(<!-- begin: (\S+) -->\n).*?^(<!-- end: \2 -->)$", re.MULTILINE | re.DOTALL)
 
 
+def documents() -> list[Path]:
+    """List the documents of the project: README.md, and those that lie where their subject lies."""
+    places = ("*.md", ".github/*.md", "vhdcheck/*/*.md", "benchmarks/*.md", "fixtures/*.md")
+    return sorted(path for place in places for path in ROOT.glob(place))
+
+
 def table(*rows: Iterable[object]) -> str:
     """Write a Markdown table; the first row is its head."""
     cells = [[" ".join(str(cell).split()).replace("|", r"\|") for cell in row] for row in rows]
@@ -32,12 +38,27 @@ def table(*rows: Iterable[object]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
 
 
+FAMILIES = {
+    "1": "VHD1xx: the footer, its copy, and the disk's size and geometry",
+    "2": "VHD2xx: the dynamic header",
+    "3": "VHD3xx: the block allocation table, and where blocks and metadata lie",
+    "4": "VHD4xx: space in the file, sector bitmaps, and XenServer's batmap",
+    "5": "VHD5xx: differencing disks and their parents",
+    "6": "VHD6xx: the file as a whole",
+    "7": "VHD7xx: limits and demands of the target",
+    "9": "VHD9xx: vhdcheck itself",
+}
+
+
 def rules() -> str:
-    """One line a rule."""
-    return table(
-        ("rule", "name", "severity", "code", "what it finds", "specification"),
-        *((r.id, f"`{r.slug}`", r.severity.word, int(r.code), r.title, r.spec) for r in RULES.values()),
-    )
+    """A section a family, one line a rule."""
+    parts = []
+    for hundred, title in FAMILIES.items():
+        family = [rule for rule in RULES.values() if rule.id[3] == hundred]
+        rows = ((r.id, f"`{r.slug}`", r.severity.word, int(r.code), r.title, r.matters, r.spec) for r in family)
+        head = ("rule", "name", "severity", "code", "what it finds", "what it means", "source")
+        parts.append(f"## {title}\n\n{table(head, *rows)}")
+    return "\n".join(parts)
 
 
 def codes() -> str:
@@ -101,26 +122,27 @@ PARTS = {
 
 
 def main(arguments: list[str]) -> int:
-    """Bring README.md up to date, or say that it is not."""
+    """Bring the documents up to date, or say which are not."""
     if arguments not in ([], ["--check"]):
-        print("usage: readme.py [--check]", file=sys.stderr)
+        print("usage: documents.py [--check]", file=sys.stderr)
         return 2
-    readme = ROOT / "README.md"
-    old = readme.read_text(encoding="utf-8")
-    if sorted(name for _, name, _ in PART.findall(old)) != sorted(PARTS):
-        print(f"README.md: each of {', '.join(PARTS)} must have its markers, once, and nothing else", file=sys.stderr)
+    texts = {path: path.read_text(encoding="utf-8") for path in documents()}
+    if sorted(name for text in texts.values() for _, name, _ in PART.findall(text)) != sorted(PARTS):
+        print(f"each of {', '.join(PARTS)} must have its markers in one document, and nothing else", file=sys.stderr)
         return 1
-    new = PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n{part[3]}", old)
-    if new == old:
-        return 0
-    if not arguments:
-        readme.write_text(new, encoding="utf-8", newline="\n")
-        return 0
-    sys.stdout.writelines(
-        difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), "README.md", "generated")
-    )
-    print("README.md is out of date: python .ci/readme.py", file=sys.stderr)
-    return 1
+    status = 0
+    for path, old in texts.items():
+        new = PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n{part[3]}", old)
+        if new == old:
+            continue
+        if not arguments:
+            path.write_text(new, encoding="utf-8", newline="\n")
+            continue
+        name, lines = str(path.relative_to(ROOT)), (text.splitlines(keepends=True) for text in (old, new))
+        sys.stdout.writelines(difflib.unified_diff(*lines, name, "generated"))
+        print(f"{name} is out of date: python .ci/documents.py", file=sys.stderr)
+        status = 1
+    return status
 
 
 if __name__ == "__main__":
