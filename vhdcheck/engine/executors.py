@@ -1,4 +1,16 @@
-"""Executors for `audit`: processes that are replaced when they die, and a dask cluster."""
+"""Executors for `audit`: processes that are replaced when they die, and a dask cluster.
+
+Why not `ProcessPoolExecutor`: when one of its processes dies, all work under way fails and no more is taken. If it died
+while it wrote a result, everything waits for ever. An image that kills its checker (out of memory, a defect in a
+library) must cost one Failure and not a night's run.
+
+How `Processes` works: each worker process has a pipe and a thread here. The thread takes work from a queue, sends it
+down the pipe, and waits for the answer. A process that dies closes its pipe; the thread sees EOFError, fails this one
+piece of work and starts another process. So there is nothing shared that a dying process could leave locked.
+
+States: `_threads` is empty after `shutdown`; `_fault` is set when processes do not start, or were killed, and then
+fails all that follows instead of trying for every batch.
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,33 @@
 """What to read next, and when a part of the image is known. No I/O.
 
-`steps` is a generator. It yields
+`steps` is a generator, and whoever drives it is a driver: a file, a buffer, a URL, a stream, a browser. It yields one
+of two things, and is sent one of two answers:
 
-* `Wanted(spans)`: send it the bytes of these spans, in order (each span lies inside the file, none overlap), or None
-  for one that is out of reach, as in a stream that has passed it;
-* `Known(part, value)`: a part of the image is complete and can be judged; send it nothing (`()`).
+    yields                      is sent
+    Wanted(spans)               the bytes of each span, in order; None for one that is out of reach
+    Known(part, value)          ()
 
-Header-level work takes three rounds at the most: both ends of the file; the header where it is not in the first
-4 KiB, with a search for a footer that is not at the end; then everything that the header points at. (A batmap that
-does not lie behind the table, or dead space longer than the last 4 KiB, is read in one round more.)
+The spans of one Wanted lie inside the file and do not overlap, so a driver may fetch them in any order, at once. Known
+is yielded as soon as nothing that is still to be read can change the part. That is what makes it possible to refuse an
+upload after 2 KiB.
+
+Invariants:
+
+* Nothing is asked for twice: both ends of the file stay in the reader's windows, and what lies in them is answered from
+  there. A span that begins in a window is only asked for from where the window ends.
+* What is asked for is bounded by the constants of `format.limits`, never by a field of the image.
+* A part that cannot be read is named: in `image.unexamined` where the image is at fault, in `image.unseen` where the
+  driver could not deliver it. Silence would be taken for acceptance.
+* The plan judges nothing. It only decides what to read, and where it goes by a field it first looks whether the field
+  can be true.
+
+The work at header level takes three rounds at the most. Round one reads both ends of the file. Round two reads the
+header where it is not in the first 4 KiB, and looks for a footer that is not at the end. Round three reads all that the
+header points at. A batmap that does not lie behind the table, or dead space longer than the last 4 KiB, costs one round
+more.
+
+A stream has no end yet. `open_ended` says so: then the plan begins at the beginning and takes the word of the footer's
+copy. Where the copy is gone it asks for all that the header points at, since the footer at the end may need any of it.
 """
 
 from __future__ import annotations

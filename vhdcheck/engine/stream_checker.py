@@ -1,4 +1,20 @@
-"""StreamChecker: an image is judged while it passes through."""
+"""StreamChecker: an image is judged while it passes through.
+
+A stream cannot be asked for its end, and what has passed is gone. So the image is examined twice, by the same plan:
+
+1. While it passes. `self._plan` runs on an image of endless length (`open_ended`). What it wants is noted as awaited,
+   kept when it passes (`sources.stream_window`), and given to the plan when all of it is there. Parts that no later
+   byte can make better are judged at once (`CERTAIN`), and ERRORs count: that is `refused`. Nothing else is judged yet.
+2. When it has ended. `finish` runs `examine` over what was kept, with the true length and the footer at the end. This
+   is the report, and it is that of a file of the same bytes. What was not kept is answered with None and becomes
+   VHD650.
+
+States: `_plan` is None once the first run needs no more; `_report` is set once the stream has ended. `feed` after that
+is the caller's mistake.
+
+The first run may only judge what the second will find too. A sound copy of the footer guarantees that: if the footer at
+the end differs, the image is refused for that. blktap before 1.2 is the exception (`_is_trusted`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""How a plan asks for bytes: spans are clamped to the file and merged, and nothing is asked for twice. No I/O."""
+"""How a plan asks for bytes: spans are clamped to the file, merged, and never asked for twice. No I/O.
+
+The plan thinks in structures, a driver in reads. Between them stands `Reader.ask`: it takes the spans of the
+structures, cuts off what lies behind the end of the file, leaves out what a window holds already, and joins what
+touches. So three structures that lie side by side cost one read, and a header in the first 4 KiB costs none. The
+windows are the pieces of the file that the plan keeps, as (offset, bytes); the first one begins at 0.
+"""
 
 from __future__ import annotations
 
