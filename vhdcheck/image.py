@@ -12,7 +12,8 @@ from vhdcheck.format.structures import BATMAP_COOKIE, HEADER_COOKIE, Batmap, Dyn
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
-    from vhdcheck.blocks.facts import Allocation, Bitmaps, Table
+    from vhdcheck.blocks.facts import Bitmaps, Table
+    from vhdcheck.blocks.strips import Allocation
 
 
 class FileEnds(NamedTuple):

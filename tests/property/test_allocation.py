@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import given
@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from fixtures.writer import SECTOR, dynamic
 from vhdcheck import Span, check
 from vhdcheck.blocks.allocation import CELLS, allocate
-from vhdcheck.blocks.facts import UNUSED, Allocation, Bounds, Strip
+from vhdcheck.blocks.facts import UNUSED, Bounds
 from vhdcheck.report.regions import WASTE, compacted, regions
+
+if TYPE_CHECKING:
+    from vhdcheck.blocks.strips import Allocation, Strip
 
 Numbers = list[int]
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from vhdcheck.blocks.arrays import by_place
-from vhdcheck.blocks.facts import UNUSED, Allocation, Run, Strip
+from vhdcheck.blocks.facts import UNUSED
+from vhdcheck.blocks.strips import Allocation, Run, Strip
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from vhdcheck.units import count, grouped, human
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from vhdcheck.blocks.facts import Allocation, Strip
+    from vhdcheck.blocks.strips import Allocation, Strip
     from vhdcheck.image import Image
 
     Paint = Callable[[str, str], str]

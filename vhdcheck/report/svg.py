@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.blocks.allocation import CELLS
-from vhdcheck.blocks.facts import Strip
+from vhdcheck.blocks.strips import Strip
 from vhdcheck.escape import printable
 from vhdcheck.report.map import level
 from vhdcheck.units import SECTOR, count, grouped, human
