@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.helpers import LOGS, as_text, tail
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -34,6 +36,19 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.generate],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show beside a test that failed what a program wrote that failed it, and the servers that were running."""
+    report = yield
+    if report.failed:
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(error, subprocess.CalledProcessError | subprocess.TimeoutExpired):
+            wrote = {"output": error.stdout, "error output": error.stderr}
+            report.sections += [(f"{name} of {error.cmd}", as_text(data)) for name, data in wrote.items() if data]
+        report.sections += [(f"log of {command}", tail(log)) for log, command in LOGS.items()]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.writer import GIB, MIB, dynamic, fixed
+from tests.helpers import LOGS, begun, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,33 +42,19 @@ class Cluster:
 
     def start(self, name: str, kind: str, *words: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_LOGGING__DISTRIBUTED": "info"}
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + kind, *words],
-                cwd=self.folder,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
+        command = [sys.executable, "-m", "distributed.cli.dask_" + kind, *words]
+        self.processes[name] = begun(command, self.folder / f"{name}.log", cwd=self.folder, env=environment)
 
     def told(self, name: str, pattern: str) -> str:
         """Wait until a process has logged something, and return it."""
-        text = ""
-        for _ in range(600):
-            text = (self.folder / f"{name}.log").read_text()
-            if found := re.search(pattern, text):
-                return found[1]
-            assert self.processes[name].poll() is None, text
-            try:
-                self.processes[name].wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-        raise AssertionError(text)
+        log = self.folder / f"{name}.log"
+        return until(lambda: re.search(pattern, log.read_text()), self.processes[name], log)[1]
 
     def close(self) -> None:
-        for process in self.processes.values():
+        for name, process in self.processes.items():
             process.kill()
             process.wait()
+            LOGS.pop(self.folder / f"{name}.log", None)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from fixtures.writer import GIB, MIB, dynamic, fixed
+from tests.helpers import finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ def wheels(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where pip finds vhdcheck."""
     folder = tmp_path_factory.mktemp("wheels")
     words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(sources)]
-    subprocess.run(words, check=True, timeout=300)
+    finished(words, timeout=300)
     return folder
 
 

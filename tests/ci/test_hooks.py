@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from tests.helpers import finished
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -24,7 +26,7 @@ Done: TypeAlias = "subprocess.CompletedProcess[str]"
 def git(folder: Path, *words: str) -> None:
     """Run git as nobody in particular, whatever the machine is set to."""
     identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, timeout=60)
+    finished(["git", *identity, *words], cwd=folder)
 
 
 @pytest.fixture(scope="module")

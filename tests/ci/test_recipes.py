@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from junitparser import JUnitXml
 
+from tests.helpers import finished
 from vhdcheck.command.cli import main
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def shell(script: str, folder: Path, env: dict[str, str]) -> subprocess.Complete
 def python_first(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> dict[str, str]:
     """A container of Python's: `python` and what pip installs stand on PATH."""
     folder = tmp_path_factory.mktemp("container")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
+    finished([sys.executable, "-m", "venv", folder], timeout=120)
     return {**env, "PATH": f"{folder}/bin{os.pathsep}{env['PATH']}"}
 
 

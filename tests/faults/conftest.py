@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.conftest import bad, good, powerless, run, start
+from tests.helpers import finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
         pytest.skip("cc is not installed")
     library = tmp_path_factory.mktemp("failing") / "failing.so"
     source = Path(__file__).with_name("failing.c")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+    finished([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"])
 
     def to_fail(how: str, *, at: int = 1, path: Path | None = None) -> dict[str, str]:
         return {"LD_PRELOAD": str(library), "FAIL_HOW": how, "FAIL_AT": str(at), "FAIL_PATH": str(path or "")}

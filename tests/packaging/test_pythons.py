@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import vhdcheck
+from tests.helpers import finished
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ INTERPRETERS = interpreters()
 
 @pytest.mark.parametrize("version", INTERPRETERS)
 def test_the_wheel_works(wheel: Path, tmp_path: Path, version: str) -> None:
-    subprocess.run([INTERPRETERS[version], "-m", "venv", str(tmp_path / "env")], check=True, timeout=120)
+    finished([INTERPRETERS[version], "-m", "venv", tmp_path / "env"], timeout=120)
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     pip = [str(scripts / "python"), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel)]
     done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=300)

@@ -61,7 +61,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     except subprocess.TimeoutExpired:
         pytest.skip("npm cannot install Azurite in two minutes")
     if done.returncode:
-        pytest.skip("npm cannot install Azurite")
+        pytest.skip(f"npm cannot install Azurite: {' '.join(done.stderr.split())[-300:]}")
     program = str(folder / "node_modules/azurite/dist/src/blob/main.js")
     flags = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
     with started([node, program, *flags], folder / "log", r"successfully listens on (http://\S+)") as url:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from tests.helpers import begun, ended, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,15 +38,8 @@ class Served:
 @contextmanager
 def started(command: list[str], log: Path, says: str) -> Iterator[str]:
     """Run a server until the end of the tests; yield its URL."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=log.parent)
+    process = begun(command, log, cwd=log.parent)
     try:
-        end = time.monotonic() + 30
-        while (found := re.search(says, log.read_text("utf-8", "replace"))) is None:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, f"{command[0]} does not start"
-            time.sleep(0.05)
-        yield found[1]
+        yield until(lambda: re.search(says, log.read_text("utf-8", "replace")), process, log)[1]
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        ended(process, log)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Self
+
+from tests.helpers import begun, ended, tail
 
 
 class Browser:
@@ -17,14 +18,10 @@ class Browser:
     def __init__(self, flags: list[str], folder: Path) -> None:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        self._log = (folder / "chromium.log").open("wb")
+        self._log = folder / "chromium.log"
         shell = f'exec chromium "$@" 3<&{theirs_in} 4>&{theirs_out}'
-        self._process = subprocess.Popen(
-            ["bash", "-c", shell, "chromium", "--remote-debugging-pipe", *flags, "about:blank"],
-            pass_fds=(theirs_in, theirs_out),
-            stdout=self._log,
-            stderr=self._log,
-        )
+        command = ["bash", "-c", shell, "chromium", "--remote-debugging-pipe", *flags, "about:blank"]
+        self._process = begun(command, self._log, pass_fds=(theirs_in, theirs_out))
         os.close(theirs_in)
         os.close(theirs_out)
         self._count = 0
@@ -41,11 +38,9 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+        ended(self._process, self._log)
         os.close(self._in)
         os.close(self._out)
-        self._log.close()
 
     def look_like(self, width: int, scheme: str) -> None:
         self._call(
@@ -89,7 +84,7 @@ class Browser:
     def _read(self) -> Any:
         while b"\0" not in self._buffer:
             piece = os.read(self._in, 1 << 16)
-            assert piece, "chromium is gone"
+            assert piece, f"chromium is gone, and wrote:\n{tail(self._log)}"
             self._buffer += piece
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)

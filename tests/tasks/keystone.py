@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,19 +18,23 @@ with warnings.catch_warnings():
     from keystoneauth1 import exceptions, session
     from keystoneauth1.identity import v3
 
+from tests.helpers import begun, ended, finished, until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PASSWORD = "a-password"
 CONFIGURATION = """
 [DEFAULT]
-log_file = {folder}/keystone.log
+use_stderr = true
 [database]
 connection = sqlite:///{folder}/keystone.sqlite
 [identity]
 password_hash_rounds = 4
 [fernet_tokens]
 key_repository = {folder}/fernet
+[fernet_receipts]
+key_repository = {folder}/receipts
 [credential]
 key_repository = {folder}/credential
 """
@@ -96,30 +98,25 @@ def keystone(folder: Path, port: int) -> Iterator[Keystone]:
     """Set a Keystone up and serve it."""
     configuration = folder / "keystone.conf"
     configuration.write_text(CONFIGURATION.format(folder=folder))
-    for name in ("fernet", "credential"):
+    for name in ("fernet", "receipts", "credential"):
         (folder / name).mkdir(mode=0o700)
         for index in ("0", "1"):
             (folder / name / index).write_bytes(Fernet.generate_key())
     manage = [shutil.which("keystone-manage", path=str(Path(sys.executable).parent)) or "keystone-manage"]
     manage += ["--config-file", str(configuration)]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     for command in (["db_sync"], ["bootstrap", "--bootstrap-password", PASSWORD]):
-        subprocess.run([*manage, *command], check=True, capture_output=True)
-    with (folder / "out").open("wb") as out:
-        serving = [sys.executable, "-c", SERVE, str(configuration), str(port)]
-        server = subprocess.Popen(serving, stdout=out, stderr=out, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+        finished([*manage, *command], timeout=120, env=environment)
+    log = folder / "log"
+    server = begun([sys.executable, "-c", SERVE, configuration, str(port)], log, env=environment)
     try:
         url = f"http://127.0.0.1:{port}/v3"
-        end = time.monotonic() + 120
-        while not _answers(url):
-            assert server.poll() is None, (folder / "out").read_text()
-            assert time.monotonic() < end, "Keystone does not start"
-            time.sleep(0.1)
+        until(lambda: _answers(url) or None, server, log, patience=120)
         scope: dict[str, Any] = {"project_name": "admin", "project_domain_id": "default"}
         plugin = v3.Password(url, username="admin", password=PASSWORD, user_domain_id="default", **scope)
         yield Keystone(url, session.Session(auth=plugin))
     finally:
-        server.terminate()
-        server.wait()
+        ended(server, log)
 
 
 def _answers(url: str) -> bool:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from tests.helpers import LOGS, begun, finished, until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -86,19 +88,13 @@ class Service:
         if self.static:
             (self.folder / "tokens.toml").write_text(TOKENS)
             options += ["--tokens", "tokens.toml"]
-        with (self.folder / "log").open("ab") as log, (self.folder / "out").open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "vhdcheck.tasks", "serve", *options],
-                cwd=self.folder,
-                stdout=out,
-                stderr=log,
-                env={**os.environ, **self.environment},
-            )
-        end = time.monotonic() + 60
-        while (match := re.search(r"^listening: (\S+)$", self.printed, re.MULTILINE)) is None:
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < end, f"does not start: {self.log}"
-            time.sleep(0.02)
+        command = [sys.executable, "-m", "vhdcheck.tasks", "serve", *options]
+        log = self.folder / "log"
+        with (self.folder / "out").open("wb") as out:
+            environment = {**os.environ, **self.environment}
+            self.process = begun(command, log, cwd=self.folder, stdout=out, env=environment)
+        listening = re.compile(r"^listening: (\S+)$", re.MULTILINE)
+        match = until(lambda: listening.search(self.printed), self.process, log)
         self.url = match[1]
         return self
 
@@ -120,6 +116,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         if self.process is not None and self.process.poll() is None:
             self.kill()
+        LOGS.pop(self.folder / "log", None)
 
     def request(
         self,
@@ -197,18 +194,15 @@ def postgresql(folder: Path) -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, 65534, 65534)
     initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "tasks", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    subprocess.run(_as_nobody(*initdb), check=True, capture_output=True, cwd=folder)
+    finished(_as_nobody(*initdb), cwd=folder)
     serve = [str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-c", "listen_addresses="]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(_as_nobody(*serve), stdout=log, stderr=log, cwd=folder)
+    log = folder / "log"
+    server = begun(_as_nobody(*serve), log, cwd=folder)
+    ready = [str(binaries / "pg_isready"), "-h", str(folder), "-U", "tasks", "-d", "postgres"]
     try:
-        end = time.monotonic() + 30
-        ready = [str(binaries / "pg_isready"), "-h", str(folder), "-U", "tasks", "-d", "postgres"]
-        while subprocess.run(ready, capture_output=True, check=False).returncode:
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < end, "postgresql does not start"
-            time.sleep(0.05)
+        until(lambda: subprocess.run(ready, capture_output=True, check=False).returncode == 0 or None, server, log)
         yield f"postgresql://tasks@/postgres?host={folder}"
     finally:
         server.send_signal(signal.SIGINT)  # its "fast shutdown"
-        server.wait()
+        server.wait(60)
+        LOGS.pop(log, None)
