@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import random
 import resource
-import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -183,45 +181,6 @@ def test_a_full_disk(tmp_path: Path, run: Run) -> None:
         assert path.read_bytes() == old
     finally:
         subprocess.run(["umount", folder], check=True)
-
-
-def killed(root: Path, folder: Path, *words: str, after: float) -> int:
-    """Start the command, kill it after some time, and return how it ended."""
-    line = [sys.executable, "-m", "vhdcheck.mend", *words]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen(line, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
-        time.sleep(after)
-        process.kill()
-        return process.wait()
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not hasattr(os, "O_TMPFILE"), reason="the system has no unnamed files: a kill leaves a temporary one"
-)
-def test_killed_at_any_moment(root: Path, tmp_path: Path, run: Run) -> None:
-    """The old image or the new one, whole, and nothing beside it."""
-    good = random.Random(1).randbytes(96 * MIB) + fixed(96 * MIB).tobytes()[96 * MIB :]
-    damaged = good[: 96 * MIB] + fixed(96 * MIB, hidden=1).tobytes()[96 * MIB :]
-    path, out = tmp_path / "in.vhd", tmp_path / "out.vhd"
-    path.write_bytes(damaged)
-    start = time.monotonic()
-    assert run("in.vhd", "-o", "out.vhd").returncode == 0
-    whole = time.monotonic() - start
-    assert out.read_bytes() == good
-    out.unlink()
-    ends = set()
-    for step in range(10):
-        after = whole * (0.3 + step / 8)
-        ends.add(killed(root, tmp_path, "in.vhd", "-o", "out.vhd", after=after))
-        assert not out.exists() or out.read_bytes() == good
-        assert path.read_bytes() == damaged
-        out.unlink(missing_ok=True)
-        ends.add(killed(root, tmp_path, "in.vhd", "--in-place", after=after))
-        assert path.read_bytes() in (damaged, good)
-        path.write_bytes(damaged)
-        assert names(tmp_path) == {"in.vhd"}
-    assert ends == {0, -signal.SIGKILL}, "some came to their end, and some did not"
 
 
 def test_the_command(run: Run, bad: Path, tmp_path: Path) -> None:
