@@ -15,8 +15,6 @@ from vhdcheck.version import __version__ as __version__
 
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
-    from typing import Any
-
     from vhdcheck.engine.audit import audit
     from vhdcheck.engine.check import acheck, check, iter_findings
     from vhdcheck.engine.stream_checker import StreamChecker
@@ -72,12 +70,14 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name stands for)
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a checker that sees it takes every name for known
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
