@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCE = re.compile(r"(?<=https://github\.com/)[\w.-]+/vhdcheck\b|(?<=uses: )[\w.-]+/vhdcheck\b")
+"""Where a recipe says from where vhdcheck comes; pyproject.toml decides it."""
 PART = re.compile(r"^(<!-- begin: (\S+) -->\n).*?^(<!-- end: \2 -->)$", re.MULTILINE | re.DOTALL)
 
 
@@ -133,6 +137,7 @@ def main(arguments: list[str]) -> int:
     status = 0
     for path, old in texts.items():
         new = PART.sub(lambda part: f"{part[1]}\n{PARTS[part[2]]()}\n{part[3]}", old)
+        new = SOURCE.sub(PROJECT["urls"]["Source"].removeprefix("https://github.com/"), new)
         if new == old:
             continue
         if not arguments:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from tests.ci.conftest import SOURCE
 from tests.helpers import finished
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def commit(images: Path, hooks: Path, home: Path) -> Callable[..., Done]:
     """Make `images` a repository with a configuration, and run a hook on the files named, once they are added."""
 
     def run(config: str, *files: str, hook: str = "vhdcheck") -> Done:
-        (images / ".pre-commit-config.yaml").write_text(config.replace("https://github.com/OWNER/vhdcheck", str(hooks)))
+        assert SOURCE in config
+        (images / ".pre-commit-config.yaml").write_text(config.replace(SOURCE, str(hooks)))
         git(images, "init", "--quiet")
         git(images, "add", "--force", ".pre-commit-config.yaml", *files)
         words = [sys.executable, "-m", "pre_commit", "run", hook, "--verbose"]
@@ -65,9 +67,7 @@ def commit(images: Path, hooks: Path, home: Path) -> Callable[..., Done]:
 
 def config(hook: str, arguments: str = "[]") -> str:
     """A configuration with one hook."""
-    return (
-        f"repos: [{{repo: https://github.com/OWNER/vhdcheck, rev: v0.1.0, hooks: [{{id: {hook}, args: {arguments}}}]}}]"
-    )
+    return f"repos: [{{repo: {SOURCE}, rev: v0.1.0, hooks: [{{id: {hook}, args: {arguments}}}]}}]"
 
 
 def test_the_hook(commit: Callable[..., Done]) -> None:

@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from junitparser import JUnitXml
 
+from tests.ci.conftest import SOURCE
 from tests.helpers import finished
 from vhdcheck.command.cli import main
 
@@ -75,6 +77,17 @@ def test_the_action_is_valid(root: Path) -> None:
     validate("github-actions", root / ACTION)
 
 
+def test_the_workflow(root: Path) -> None:
+    """It runs what is run before a push, on each Python that the package is for."""
+    path = root / ".github" / "workflows" / "ci.yml"
+    validate("github-workflows", path)
+    job = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]["everything"]
+    classifiers = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["classifiers"]
+    versions = re.findall(r"(?<=Python :: )3\.\d+", "\n".join(classifiers))
+    assert job["strategy"]["matrix"]["python"] == versions
+    assert job["steps"][-1] == {"run": "bash .ci/run"}
+
+
 def test_gitlab(recipes: dict[str, str], images: Path, python_first: dict[str, str]) -> None:
     job = yaml.safe_load(recipes[".gitlab-ci.yml"])["vhdcheck"]
     done = shell("\n".join(job["script"]), images, python_first)
@@ -110,16 +123,19 @@ def test_the_configuration(recipes: dict[str, str], images: Path, monkeypatch: p
 
 def steps_of(action: dict[str, Any], given: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
     """Return each step's script and environment, with the inputs in place; no input may stand in a script."""
-    inputs = {name: str(about["default"]) for name, about in action["inputs"].items()} | given
+    values = {f"inputs.{name}": str(about["default"]) for name, about in action["inputs"].items()}
+    values |= {f"inputs.{name}": value for name, value in given.items()}
+    setup, *scripts = action["runs"]["steps"]
+    assert setup["uses"].startswith("actions/setup-python@")
+    values[f"steps.{setup['id']}.outputs.python-path"] = sys.executable
     steps = []
-    for step in action["runs"]["steps"]:
+    for step in scripts:
         assert step["shell"] == "bash"
         assert "${{" not in step["run"], "an input would be run as a command"
         environment = {
-            name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: inputs[found[1]], value)
+            name: re.sub(r"\$\{\{ (\S+) \}\}", lambda found: values[found[1]], value)
             for name, value in step.get("env", {}).items()
         }
-        assert not any("${{" in value for value in environment.values())
         steps.append((step["run"], environment))
     return steps
 
@@ -153,7 +169,9 @@ def test_the_action(
     action = yaml.safe_load((root / ACTION).read_text(encoding="utf-8"))
     env = {**env, **runner}
     used = yaml.safe_load(recipes["workflow.yml"])["jobs"]["images"]["steps"][1]
-    assert used["uses"].startswith(f"OWNER/vhdcheck/{ACTION.removesuffix('/action.yml')}@")
+    assert used["uses"].startswith(
+        f"{SOURCE.removeprefix('https://github.com/')}/{ACTION.removesuffix('/action.yml')}@"
+    )
     status, printed, summary = act(images, env, action, **used["with"])
     assert status == 1
     assert "::error file=images/bad.vhd,title=VHD710 disk-type-not-accepted::" in printed
