@@ -38,6 +38,24 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+QUICK = {"fuzz", "property", "rules", "streams", "unit"}
+"""Folders of tests that work in this process, and so make up what `-m quick` runs."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what `-m quick` leaves out."""
+    is_left_out = collection_path.parent == ROOT / "tests" and collection_path.name not in QUICK
+    return True if config.option.markexpr == "quick" and is_left_out else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the quick tests."""
+    for item in items:
+        if item.path.parent.name in QUICK and item.get_closest_marker("slow") is None:
+            item.add_marker("quick")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show beside a test that failed what a program wrote that failed it, and the servers that were running."""

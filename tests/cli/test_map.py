@@ -129,14 +129,14 @@ def test_every_fixture_has_a_map_that_covers_it() -> None:
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_programs_get_the_map_as_the_schema_says(run: Run, tmp_path: Path, name: str) -> None:
+def test_programs_get_the_map_as_the_schema_says(main: Run, tmp_path: Path, name: str) -> None:
     DAMAGED[name]().write(tmp_path / "x.vhd")
     text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text(
         encoding="utf-8"
     )
-    document = json.loads(run("--map", "--format", "json", "x.vhd").stdout)
+    document = json.loads(main("--map", "--format", "json", "x.vhd").stdout)
     Draft202012Validator(json.loads(text)).validate(document)
-    (line,) = run("--map", "--format", "jsonl", "x.vhd").stdout.splitlines()
+    (line,) = main("--map", "--format", "jsonl", "x.vhd").stdout.splitlines()
     assert json.loads(line)["map"] == document["reports"][0]["map"] is not None
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST = 11
 IMAGES = ["fixtures/dynamic-clean.vhd", "fixtures/qemu/dynamic-40g.vhd", "fixtures/fixed-exact.vhd"]
-ASK = "import sys; print(sys.version_info.major, sys.version_info.minor, sys.base_prefix)"
+ASK = "import ensurepip, sys, venv; print(sys.version_info.major, sys.version_info.minor, sys.base_prefix)"
 
 
 def asked(*words: str) -> str:
@@ -51,10 +52,11 @@ INTERPRETERS = interpreters()
 
 @pytest.mark.parametrize("version", INTERPRETERS)
 def test_the_wheel_works(wheel: Path, tmp_path: Path, version: str) -> None:
-    finished([INTERPRETERS[version], "-m", "venv", tmp_path / "env"], timeout=120)
+    finished([INTERPRETERS[version], "-m", "venv", "--without-pip", tmp_path / "env"], timeout=120)
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
-    pip = [str(scripts / "python"), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel)]
-    done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=300)
+    pip = [sys.executable, "-m", "pip", "--python", str(scripts / "python"), "install", "--quiet", "--no-compile"]
+    pip += ["--only-binary", ":all:", str(wheel)]
+    done = subprocess.run(pip, capture_output=True, text=True, check=False, timeout=280)
     if done.returncode and "No matching distribution found for numpy" in done.stderr:
         pytest.skip(f"there is no wheel of numpy for Python {version} here")
     assert done.returncode == 0, done.stderr
