@@ -8,18 +8,22 @@ from collections import Counter
 from pathlib import Path
 
 CLOSING = re.compile(r"=* ?((?:\d+ [a-z]+, )*\d+ [a-z]+) in ([\d.]+)s(?: \([\d:]+\))? ?=*")
+SKIPPED = re.compile(r"SKIPPED \[(\d+)\] \S+: (.*)")
 ORDER = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warnings", "errors")
 
 
 def main(folder: Path) -> None:
-    """Print, for the logs in a folder, what was skipped in each; and as the last line the totals, as pytest does."""
+    """Print, for the logs in a folder, how many tests each skipped and why; as the last line pytest's totals."""
     counts: Counter[str] = Counter()
     seconds = 0.0
     for log in sorted(folder.iterdir()):
         lines = log.read_text("utf-8", "replace").splitlines()
-        skipped = [line.removeprefix("SKIPPED ") for line in lines if line.startswith("SKIPPED [")]
+        skipped: Counter[str] = Counter()
+        for told in filter(None, map(SKIPPED.match, lines)):
+            skipped[told[2]] += int(told[1])
         if skipped:
-            print(f"{log.name.partition(' ')[2]}:", *skipped, sep="\n  ")
+            reasons = (f"{number:4} {reason}" for reason, number in sorted(skipped.items()))
+            print(f"{log.name.partition(' ')[2]}:", *reasons, sep="\n  ")
         closing = [found for line in lines if (found := CLOSING.fullmatch(line))]
         for found in closing[-1:]:
             seconds += float(found[2])

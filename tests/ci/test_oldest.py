@@ -32,8 +32,8 @@ def test_the_oldest_versions(root: Path, tmp_path: Path) -> None:
     wanted = [oldest(text) for text in project["dependencies"]]
     assert [each.partition("==")[0] for each in wanted] == ["construct", "numpy"]
     finished([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], timeout=120)
-    python = tmp_path / "env" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    python = str(tmp_path / "env" / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps"]
     done = subprocess.run([*pip, "--prefer-binary", *wanted], capture_output=True, text=True, check=False, timeout=200)
     if done.returncode and sys.version_info >= (3, 13):
         pytest.skip(f"{' and '.join(wanted)} cannot be installed for this Python")

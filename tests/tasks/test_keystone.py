@@ -15,8 +15,8 @@ import pytest
 
 from fixtures.writer import MIB, fixed
 
-pytest.importorskip("keystoneauth1", reason="keystoneauth1 is not installed: extra test-keystone")
-pytest.importorskip("keystone", reason="keystone is not installed: extra test-keystone")
+pytest.importorskip("keystoneauth1", reason="keystoneauth1 is not installed: extra test-tasks")
+pytest.importorskip("keystone", reason="keystone is not installed: extra test-tasks")
 
 from tests.tasks.keystone import PASSWORD, Keystone, keystone
 from tests.tasks.service import Service
