@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Final
+
+from vhdcheck.terminal.arguments import Parser, called
+from vhdcheck.terminal.ending import exit_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +24,8 @@ SHOWN: Final = 24
 
 def parser() -> argparse.ArgumentParser:
     """Declare the arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vhdcheck.mend",
+    parser = Parser(
+        prog=called("vhdcheck-mend", "vhdcheck.mend"),
         description="Write a mended copy of a VHD image, and print each byte range that is different.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,28 +48,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command, and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    options = parser().parse_args(arguments)
-    from vhdcheck.errors import SourceError, UsageError  # noqa: PLC0415 (not needed for --help)
-    from vhdcheck.escape import printable  # noqa: PLC0415
+    return exit_status("vhdcheck.mend", lambda: _run(parser().parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    from vhdcheck.escape import printable  # noqa: PLC0415 (not needed for --help)
     from vhdcheck.mend import mend  # noqa: PLC0415
 
-    try:
-        mending = mend(
-            options.image,
-            options.output,
-            in_place=options.in_place,
-            target=options.target,
-            max_virtual_size=options.max_virtual_size,
-            max_physical_size=options.max_physical_size,
-        )
-    except (UsageError, SourceError) as error:
-        print(f"vhdcheck.mend: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("vhdcheck.mend: interrupted", file=sys.stderr)
-        return 130
+    mending = mend(
+        options.image,
+        options.output,
+        in_place=options.in_place,
+        target=options.target,
+        max_virtual_size=options.max_virtual_size,
+        max_physical_size=options.max_physical_size,
+    )
     print("\n".join(printable(line) for line in _lines(mending, options.output)))
     if mending.before.crashed:
         return 2
@@ -103,4 +98,4 @@ def _hex(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import SourceError
-from vhdcheck.format.structures import Span
+from vhdcheck.format.span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
