@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from vhdcheck.errors import SourceError
 from vhdcheck.mend.attributes import keep
@@ -183,6 +183,11 @@ class _Replacement(NewFile):
 
 
 def _open(path: Path, flags: int) -> BinaryIO:
-    return os.fdopen(
-        os.open(path, flags | PLAIN | getattr(os, "O_NONBLOCK", 0)), "rb" if flags == os.O_RDONLY else "r+b"
-    )
+    """Open an image; for writing without a buffer, in which bytes would stay that could not be written."""
+    try:
+        descriptor = os.open(path, flags | PLAIN | getattr(os, "O_NONBLOCK", 0))
+    except BlockingIOError as error:  # a lease is told at once, instead of being waited for
+        raise SourceError(f"{path}: another program has the image open, and keeps it to itself") from error
+    if flags == os.O_RDONLY:
+        return os.fdopen(descriptor, "rb")
+    return cast("BinaryIO", os.fdopen(descriptor, "r+b", buffering=0))

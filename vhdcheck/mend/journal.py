@@ -114,7 +114,6 @@ class Journal:
         """Write what is new to the image, and bring it to the disk; what may not fit comes first."""
         for offset, _, new in sorted(self.pieces, reverse=True):
             _write(file, offset, new)
-        file.flush()
         if self.new_size > self.old_size:
             file.truncate(self.new_size)
         os.fsync(file.fileno())
@@ -139,7 +138,6 @@ class Journal:
             return False
         for offset, old, _ in self.pieces:
             _write(file, offset, old)
-        file.flush()
         file.truncate(self.old_size)
         os.fsync(file.fileno())
         return True
@@ -169,7 +167,7 @@ def undo(file: BinaryIO, image: Path) -> None:
     """Put an image back that a killed run left half corrected; nothing where none did.
 
     Args:
-        file: the image, open for reading and writing, and nobody else has it open.
+        file: the image, open for reading and writing without a buffer, and nobody else has it open.
         image: its path.
 
     Raises:
@@ -197,9 +195,14 @@ def _is_either(found: bytes, piece: tuple[int, bytes, bytes]) -> bool:
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     file.seek(offset)
-    return file.read(length)
+    data = b""
+    while len(data) < length and (more := file.read(length - len(data))):
+        data += more
+    return data
 
 
 def _write(file: BinaryIO, offset: int, data: bytes) -> None:
     file.seek(offset)
-    file.write(data)
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
