@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-from pathlib import Path
 
 from vhdcheck.errors import SourceError
 

@@ -81,7 +81,7 @@ def test_a_new_file(how: str, without: str, drive: Drive, tmp_path: Path) -> Non
             assert out.read_bytes() == new()
             assert names(tmp_path) == {"in.vhd", "out.vhd"}
             break
-        elif how == "full":
+        if how == "full":
             assert (done.returncode, done.stderr.splitlines()[-1:]) == (2, [f"{out.name}: cannot write: {FULL}"])
             assert names(tmp_path) == {"in.vhd"}, at
         else:
@@ -111,7 +111,7 @@ def test_another_in_its_place(how: str, without: str, drive: Drive, tmp_path: Pa
         if done.returncode == 0:
             assert (image.read_bytes(), names(tmp_path)) == (new(), {"in.vhd"})
             break
-        elif how == "full":
+        if how == "full":
             assert (done.returncode, done.stderr.endswith(f"{FULL}\n")) == (2, True)
             assert names(tmp_path) == {"in.vhd"}, at
         else:

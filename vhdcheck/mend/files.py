@@ -121,13 +121,14 @@ class NewFile:
         """Bring the file to the disk, give it its name, and bring the name to the disk; then it is closed.
 
         Raises:
-            OSError: one of these failed (`replacing` tells it as a SourceError).
+            SourceError: one of these failed, or the name is taken meanwhile.
         """
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        if not can_hold():
-            self.file.close()  # Windows does not rename a file that is open
-        self._give_name()
+        with told(self.path):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            if self.temporary is not None and not can_hold():
+                self.file.close()  # Windows does not rename a file that is open
+            self._give_name()
         self.close()
 
     def _give_name(self) -> None:
