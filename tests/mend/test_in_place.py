@@ -9,9 +9,11 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +27,6 @@ from vhdcheck.mend.journal import MOST, Journal, journal_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not hasattr(fcntl, "F_SETLEASE"), reason="no leases: nothing is mended in place")
 
@@ -265,18 +266,20 @@ def test_what_cannot_be_kept_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-def test_somebody_elses_image(root: Path, image: Path, tmp_path: Path) -> None:
+def test_somebody_elses_image(root: Path) -> None:
     """Only its owner gets a lease."""
-    image.chmod(0o666)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o777)
     code = (
         "import os, sys; from vhdcheck.mend.in_place import in_place; os.setgid(1234); os.setuid(1234)\n"
         "try: in_place(sys.argv[1]).__enter__()\n"
         "except OSError as error: print(error)"
     )
-    words = [sys.executable, "-c", code, str(image)]
-    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "in.vhd"
+        image.write_bytes(old())
+        for path in (image, image.parent):
+            path.chmod(0o777)
+        words = [sys.executable, "-c", code, str(image)]
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
     assert "only the owner of the image, or root, can tell whether another program has the image open" in done.stdout
 
 

@@ -188,6 +188,8 @@ def _open(path: Path, flags: int) -> BinaryIO:
         descriptor = os.open(path, flags | PLAIN | getattr(os, "O_NONBLOCK", 0))
     except BlockingIOError as error:  # a lease is told at once, instead of being waited for
         raise SourceError(f"{path}: another program has the image open, and keeps it to itself") from error
+    except OSError as error:
+        raise SourceError(f"{path}: cannot open: {error.strerror or error}") from error
     if flags == os.O_RDONLY:
         return os.fdopen(descriptor, "rb")
     return cast("BinaryIO", os.fdopen(descriptor, "r+b", buffering=0))

@@ -10,6 +10,8 @@ TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from _typeshed import SupportsWrite
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose words reach whom they are for."""
@@ -19,6 +21,10 @@ class Parser(argparse.ArgumentParser):
         from vhdcheck.escape import printable  # noqa: PLC0415
 
         super().error(printable(message))
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Write, and let a failure be told: argparse keeps it to itself, which shows where output has no buffer."""
+        (file or sys.stderr).write(message)
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Write out the text of --help and --version first, while a failure can still be told."""
