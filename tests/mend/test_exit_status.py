@@ -71,6 +71,20 @@ def test_the_arguments(words: str, shell: Shell) -> None:
     assert shell("2>/dev/full", words) == (0 if words == "--help" else 2)
 
 
+def test_what_it_is_called(root: Path) -> None:
+    """The help says what was typed, and that of `vhdcheck` names the other scripts."""
+
+    def helped(*words: str) -> str:
+        return subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True, check=True).stdout
+
+    script = (
+        "import sys; sys.argv = ['/usr/bin/vhdcheck-mend', '--help']; from vhdcheck.mend.__main__ import main; main()"
+    )
+    assert helped("-c", script).startswith("usage: vhdcheck-mend ")
+    assert helped("-m", "vhdcheck.mend", "--help").startswith("usage: python -m vhdcheck.mend ")
+    assert {"vhdcheck-mend", "vhdcheck-tasks"} <= set(helped("-m", "vhdcheck", "--help").split())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["-o", "out.vhd"], ["--in-place"]])
 @pytest.mark.parametrize("without", ["", "O_TMPFILE"], ids=["unnamed", "named"])

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from vhdcheck.errors import SourceError
-from vhdcheck.mend.temporary import can_hold, give_name, named, sweep, unnamed
+from vhdcheck.mend.temporary import can_hold, give_name, mark, named, sweep, unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def replacing(
     """
     path = output_path(source, out)
     with told(path):
-        sweep(path)
+        _sweep(path)
         refuse_existing(path, source)
         new = NewFile(path)
         try:
@@ -61,6 +62,14 @@ def replacing(
             yield new
         finally:
             new.close()
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed runs left, and the empty file that took the name for one of them (`_take_name`)."""
+    if any(name.startswith(mark(path.name)) for name in sweep(path.parent)) and os.path.lexists(path):
+        state = path.lstat()
+        if stat.S_ISREG(state.st_mode) and state.st_size == 0:
+            path.unlink()
 
 
 def output_path(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:

@@ -48,7 +48,7 @@ def in_place(source: str | os.PathLike[str]) -> Iterator[ImageInPlace]:
         if not path.is_file():
             what = "not a regular file, and nothing else is mended in place" if path.exists() else "no such file"
             raise SourceError(f"{path}: {what}")
-        sweep(path)
+        sweep(path.parent)
         if os.path.lexists(journal_path(path)):
             with _open(path, os.O_RDWR) as file:
                 hold_for_writing(file.fileno(), str(path))

@@ -98,23 +98,17 @@ def hold(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def sweep(path: Path) -> None:
-    """Remove what killed runs left in the folder of `path`.
+def sweep(folder: Path) -> list[str]:
+    """Remove what killed runs left in a folder.
 
-    On file systems without hard links a name is taken by an empty file, which the whole one replaces at once
-    (`files.py`). A run that is killed between the two leaves both, so that an empty `path` is removed too.
+    Returns:
+        The names of what was removed.
     """
     try:
-        entries = [name for name in os.listdir(path.parent) if PATTERN.fullmatch(name)]  # noqa: PTH208 (names alone)
+        names = [name for name in os.listdir(folder) if PATTERN.fullmatch(name)]  # noqa: PTH208 (names alone)
     except OSError:  # what is wrong with the folder shows when the file is made
-        return
-    for name in entries:
-        if not _swept(path.with_name(name)) or not name.startswith(mark(path.name)):
-            continue
-        with suppress(OSError):
-            state = path.lstat()
-            if stat.S_ISREG(state.st_mode) and state.st_size == 0:
-                path.unlink()
+        return []
+    return [name for name in names if _swept(folder / name)]
 
 
 def _swept(path: Path) -> bool:
