@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -146,4 +147,6 @@ def test_a_text_among_the_names(main: Main, good: Path, tmp_path: Path) -> None:
 def test_skip_text_with_a_name_that_no_file_can_have(main: Main, tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"a\0b\n")
     done = main("--skip-text", "--files-from", "list")
-    assert (done.returncode, done.stdout.splitlines()[0]) == (2, "a\\x00b: not checked: embedded null byte")
+    assert done.returncode == 2
+    # Python's words, which are others from 3.13 on
+    assert re.match(r"a\\x00b: not checked: (open: )?embedded null (byte|character in path)\n", done.stdout)
