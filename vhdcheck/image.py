@@ -14,16 +14,17 @@ from vhdcheck.units import SECTOR
 if TYPE_CHECKING:
     from vhdcheck.blocks.facts import Bitmaps, Table
     from vhdcheck.blocks.strips import Allocation
+    from vhdcheck.format.lookalikes import Format
 
 
 class FileEnds(NamedTuple):
-    """The first and the last bytes of a file, at most 4 KiB each, and what looks like a footer near its end."""
+    """The first and the last bytes of a file, at most 4 KiB each, and what it is taken for."""
 
     size: int
     head: bytes
     tail: bytes
-    stray_footer: int | None = None
-    """Offset of a footer that is not at the end of the file."""
+    lookalike: Format | None = None
+    """The other format that a file without a footer is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Image:
     """Length of the file in bytes: the physical size; ENDLESS while a stream has not ended."""
     tail: Footer | None = None
     """The footer at the end of the file."""
+    stray: Footer | None = None
+    """A footer with something behind it, in a file that does not end with one: cut behind it, the file is whole."""
     copy: Footer | None = None
     """The footer's copy at offset 0 of a dynamic or differencing disk."""
     footer: Footer | None = None
@@ -52,7 +55,11 @@ class Image:
     """The used parent locators of a differencing disk, with their data."""
     batmap: Batmap | None = None
     metadata: list[Span] = field(default_factory=list)
-    """Every metadata region but the footer at the end, by offset; complete when the table is known."""
+    """Every metadata region but the footer at the end, by offset; complete when the table is known.
+
+    Of a parent locator that is its room, which may be longer than its text. A batmap that lies where none can be is
+    not among them.
+    """
     table: Table | None = None
     allocation: Allocation | None = None
     """Where the blocks lie, for a map; only where asked for."""
@@ -69,6 +76,17 @@ class Image:
         return self.size if self.footer is None or self.footer is self.copy else self.footer.offset
 
     @property
+    def has_batmap_in_place(self) -> bool:
+        """Whether the batmap's map lies where one can be: in the file, at a sector, over no other structure."""
+        batmap = self.batmap
+        if batmap is None or batmap.cookie != BATMAP_COOKIE or not batmap.map_offset or not batmap.size:
+            return False
+        end = batmap.map_offset + batmap.length
+        if batmap.map_offset % SECTOR or end > self.footer_offset:
+            return False
+        return not any(span.offset < end and batmap.map_offset < span.end for span in vital(self))
+
+    @property
     def blocks_needed(self) -> int:
         """The blocks of the virtual disk; 0 for a fixed one."""
         if self.footer is None or self.header is None or not self.header.has_usable_block_size:
@@ -78,6 +96,22 @@ class Image:
 
 def metadata_of(image: Image) -> list[Span]:
     """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
+    spans = vital(image)
+    for locator in image.locators:
+        if locator.data_offset:
+            text = next(span for span in spans if (span.part, span.number) == ("parent_locator_data", locator.index))
+            spans[spans.index(text)] = text._replace(length=max(locator.space, 1))
+    if (batmap := image.batmap) is not None and image.has_batmap_in_place:
+        spans.append(Span(batmap.map_offset, batmap.length, "batmap_map"))
+    return sorted(spans, key=attrgetter("offset"))
+
+
+def vital(image: Image) -> list[Span]:
+    """List the regions whose every byte says something, by offset: what lies over one of them destroys it.
+
+    The batmap's map is none of them, because it says nothing that the bitmaps do not say, and of a parent locator's
+    room its text alone is one.
+    """
     spans = []
     if image.copy is not None:
         spans.append(Span(0, SECTOR, "footer_copy"))
@@ -86,12 +120,15 @@ def metadata_of(image: Image) -> list[Span]:
         if header.cookie == HEADER_COOKIE and header.max_table_entries:
             spans.append(Span(header.table_offset, header.table_length, "table"))
         spans += (
-            Span(locator.data_offset, max(locator.space, 1), "parent_locator_data", locator.index)
+            Span(
+                locator.data_offset,
+                max(min(locator.data_length, locator.space), 1),
+                "parent_locator_data",
+                locator.index,
+            )
             for locator in image.locators
             if locator.data_offset
         )
     if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
         spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap"))
-        if batmap.map_offset and batmap.size:
-            spans.append(Span(batmap.map_offset, batmap.length, "batmap_map"))
     return sorted(spans, key=attrgetter("offset"))

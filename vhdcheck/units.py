@@ -21,7 +21,8 @@ _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.I
 def parse_size(text: str | int) -> int:
     """Read a size such as `160GiB`, `1.5 TiB`, `40G` or `42949672960`.
 
-    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img.
+    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img. A small number without a unit
+    is refused, because whoever writes `40` means GiB and not bytes.
 
     Args:
         text: a number with an optional unit, or an integer count of bytes.
@@ -30,7 +31,7 @@ def parse_size(text: str | int) -> int:
         The size in bytes.
 
     Raises:
-        UsageError: it is not a size, or not a whole number of bytes.
+        UsageError: it is not a size, not a whole number of bytes, or so small that a unit must be missing.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         if text < 0:
@@ -39,12 +40,14 @@ def parse_size(text: str | int) -> int:
     match = _SIZE.fullmatch(text) if isinstance(text, str) and len(text) <= 64 else None  # noqa: PLR2004
     if match is None:
         raise UsageError(f"not a size: {text!r} (write 40GiB, 1.5TiB or a number of bytes)")
-    number, unit, _ = match.groups()
+    number, unit, byte = match.groups()
     factor = _UNITS[unit.lower()]
     whole, _, fraction = number.partition(".")
     scaled, rest = divmod(int(whole + fraction) * factor, int("1" + "0" * len(fraction)))
     if rest:
         raise UsageError(f"not a whole number of bytes: {text!r}")
+    if not unit and not byte and 0 < scaled < MIB:
+        raise UsageError(f"a unit is missing: write {number}GiB or {number}MiB, or {number}B if {text!r} means bytes")
     return scaled
 
 
@@ -63,9 +66,19 @@ def human(size: int) -> str:
     return f"{size / factor:.4g} {unit}"
 
 
-def exact(size: int) -> str:
-    """Write a size for people and machines: `1.5 MiB (1 572 864 bytes)`."""
-    return human(size) if size < KIB else f"{human(size)} ({grouped(size)} bytes)"
+def exact(size: int, beside: int | None = None) -> str:
+    """Write a size for people and machines: `1.5 MiB (1 572 864 bytes)`.
+
+    Args:
+        size: bytes.
+        beside: another size that is read together with it. Where both look the same once they are rounded, the exact
+            figure comes first: `42 951 106 560 bytes (40 GiB)`.
+    """
+    if size < KIB:
+        return human(size)
+    if beside is not None and beside != size and human(beside) == human(size):
+        return f"{grouped(size)} bytes ({human(size)})"
+    return f"{human(size)} ({grouped(size)} bytes)"
 
 
 def limit_words(size: int) -> str:

@@ -6,6 +6,7 @@ Only this module and `allocation` import numpy. Positions are compared as 64-bit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from vhdcheck.blocks.facts import EXAMPLES, NONE, UNUSED, Bounds, Hits, Table
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -62,12 +63,22 @@ def analyse(table: Entries, bounds: Bounds, *, padding: bytes = b"", batmap: byt
         padding: what stands behind the last entry, to be kept.
         batmap: XenServer's map of full blocks, to be compared.
     """
+    disk = table[: bounds.needed]
+    found = replace(
+        _of_the_disk(disk, bounds), entries=len(table), padding=padding, full_unused=_marked_unused(batmap, disk)
+    )
+    beyond = _hits(table, table[bounds.needed :] != UNUSED, bounds.needed)
+    return _with_spare(found, table, bounds, beyond) if beyond.count else found
+
+
+def _of_the_disk(table: Entries, bounds: Bounds) -> Table:
+    """Analyse the entries of the disk's own blocks."""
     used = sum(int(np.count_nonzero(part != UNUSED)) for part in _parts(table))
     if not used:
-        return Table(entries=len(table), padding=padding, full_unused=_marked_unused(batmap, table))
+        return Table(entries=len(table))
     starts = table if used == len(table) else table[table != UNUSED]
     last = int(starts.max())
-    faults, regions, sane = _out_of_bounds(table, starts, (int(starts.min()), last), bounds)
+    faults, regions, rooms, sane = _out_of_bounds(table, starts, (int(starts.min()), last), bounds)
     del starts  # of a large table, memory for the sort
     ordered, in_order = _ascending(sane)
     del sane
@@ -85,15 +96,51 @@ def analyse(table: Entries, bounds: Bounds, *, padding: bytes = b"", batmap: byt
         in_order=in_order,
         gaps=gaps,
         largest_gap=largest_gap,
-        beyond_disk=_hits(table, table[bounds.needed :] != UNUSED, bounds.needed),
         duplicate=duplicate,
         overlapping=overlapping,
         hit_regions=regions,
+        hit_rooms=rooms,
         past_end=faults.get("past_end", NONE),
         over_footer=faults.get("over_footer", NONE),
         in_metadata=faults.get("in_metadata", NONE),
-        full_unused=_marked_unused(batmap, table),
-        padding=padding,
+        in_rooms=faults.get("in_rooms", NONE),
+    )
+
+
+def _with_spare(found: Table, table: Entries, bounds: Bounds, beyond: Hits) -> Table:
+    """Add what the used entries behind the disk come to: the room that they take, and those that have none."""
+    slot = bounds.slot // SECTOR
+    spare = table[bounds.needed :]
+    is_used = spare != UNUSED
+    past_end = is_used & (spare > (bounds.size - bounds.slot) // SECTOR)
+    faulty = is_used & (spare > (bounds.footer - bounds.slot) // SECTOR)
+    for span in bounds.metadata:
+        faulty |= is_used & _reaching(spare, span, bounds.slot)
+    disk = table[: bounds.needed]
+    disk = np.sort(disk[(disk <= (bounds.footer - bounds.slot) // SECTOR) & (disk != UNUSED)])
+    if len(disk):
+        wide, places = spare.astype(np.int64), disk.astype(np.int64)
+        after = np.searchsorted(places, wide)
+        nearest = np.minimum(
+            np.abs(wide - places[np.minimum(after, len(places) - 1)]), np.abs(wide - places[np.maximum(after - 1, 0)])
+        )
+        faulty |= is_used & (nearest < slot)
+    whole = np.unique(np.concatenate((disk, spare[is_used & ~faulty])))
+    steps = _steps(whole)
+    wide_steps = steps[steps > slot]
+    own = spare[is_used & ~faulty]
+    return replace(
+        found,
+        used=found.used + beyond.count,
+        data_start=min(filter(None, (found.data_start, int(own.min()) * SECTOR)), default=0)
+        if len(own)
+        else found.data_start,
+        data_end=max(found.data_end, int(own.max()) * SECTOR + bounds.slot) if len(own) else found.data_end,
+        gaps=(int(wide_steps.sum(dtype=np.int64)) - slot * len(wide_steps)) * SECTOR,
+        largest_gap=max(0, int(steps.max()) - slot) * SECTOR if len(steps) else 0,
+        beyond_disk=beyond,
+        beyond_faulty=_hits(table, faulty, bounds.needed),
+        beyond_past_end=_hits(table, past_end, bounds.needed),
     )
 
 
@@ -148,6 +195,13 @@ def called_full(batmap: bytes, blocks: Entries) -> Mask:
     return marked
 
 
+def _reaching(table: Entries, span: Span, slot: int) -> Mask:
+    """Mark the entries whose blocks, of `slot` bytes, reach into a span."""
+    first = (span.offset - slot) // SECTOR + 1  # the first sector at which a block reaches into it
+    reaching: Mask = (table >= first) & (table < -(-span.end // SECTOR))
+    return reaching
+
+
 def _marked_unused(bits: bytes, table: Entries) -> Hits:
     """Find the entries that a batmap calls full (most significant bit first) and that are not used."""
     if not bits:
@@ -158,32 +212,39 @@ def _marked_unused(bits: bytes, table: Entries) -> Hits:
 
 def _out_of_bounds(
     table: Entries, starts: Entries, ends: tuple[int, int], bounds: Bounds
-) -> tuple[dict[str, Hits], tuple[Span, ...], Entries]:
-    """Find blocks outside the data area; return them by defect, regions they hit, and the starts of all others.
+) -> tuple[dict[str, Hits], tuple[Span, ...], tuple[Span, ...], Entries]:
+    """Find blocks outside the data area; return them by defect, regions and rooms they hit, and all others' starts.
 
     `ends` are the lowest and the highest start.
     """
-    metadata_end = max((span.end for span in bounds.metadata), default=0)
+    metadata_end = max((span.end for span in (*bounds.metadata, *bounds.rooms)), default=0)
     fits = (bounds.footer - bounds.slot) // SECTOR  # the last sector at which a block still ends before the footer
     if ends[0] * SECTOR >= metadata_end and ends[1] <= fits:
-        return {}, (), starts
+        return {}, (), (), starts
     is_used = table != UNUSED
     past_end = is_used & (table > (bounds.size - bounds.slot) // SECTOR)
     over_footer = is_used & ~past_end & (table > fits)
-    in_metadata = np.zeros(len(table), dtype=np.bool_)
-    regions = []
-    for span in bounds.metadata:
-        first = (span.offset - bounds.slot) // SECTOR + 1  # the first sector at which a block reaches into the region
-        hit = is_used & (table >= first) & (table < -(-span.end // SECTOR))
-        if hit.any():
-            regions.append(span)
-            in_metadata |= hit
+    in_metadata, regions = _hit(table, is_used, bounds.metadata, bounds.slot)
+    in_rooms, rooms = _hit(table, is_used & ~in_metadata, bounds.rooms, bounds.slot)
     faults = {
         "past_end": _hits(table, past_end),
         "over_footer": _hits(table, over_footer),
         "in_metadata": _hits(table, in_metadata),
+        "in_rooms": _hits(table, in_rooms),
     }
-    return faults, tuple(regions), table[is_used & ~past_end & ~in_metadata]
+    return faults, regions, rooms, table[is_used & ~past_end & ~in_metadata]
+
+
+def _hit(table: Entries, candidates: Mask, spans: Sequence[Span], slot: int) -> tuple[Mask, tuple[Span, ...]]:
+    """Mark the blocks that reach into one of some spans, and name the spans that are reached into."""
+    mask = np.zeros(len(table), dtype=np.bool_)
+    reached = []
+    for span in spans:
+        hit = candidates & _reaching(table, span, slot)
+        if hit.any():
+            reached.append(span)
+            mask |= hit
+    return mask, tuple(reached)
 
 
 def _parts(table: Entries, *, overlap: int = 0) -> Iterator[Entries]:

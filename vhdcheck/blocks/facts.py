@@ -39,11 +39,16 @@ class Bounds(NamedTuple):
     """Where the footer begins, or the end of the file."""
     size: int
     """Length of the file."""
+    rooms: Sequence[Span] = ()
+    """What is set apart for metadata, and a block may lie in without a byte of the guest's being in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What the table says. Offsets are bytes; a block's span is its bitmap and data."""
+    """What the table says. Offsets are bytes; a block's span is its bitmap and data.
+
+    Entries behind the last block of the disk are spare. No reader shows what they lead to, so they are judged apart.
+    """
 
     entries: int
     used: int = 0
@@ -67,20 +72,27 @@ class Table:
     in_metadata: Hits = NONE
     """Blocks that share bytes with a metadata region."""
     hit_regions: tuple[Span, ...] = ()
+    in_rooms: Hits = NONE
+    """Blocks that share bytes with the batmap or with the room of a parent locator, leaving out the ones above."""
+    hit_rooms: tuple[Span, ...] = ()
     beyond_disk: Hits = NONE
-    """Used entries behind the last block of the virtual disk."""
+    """Used entries behind the last block of the virtual disk. Only these three tell of them, and `used`."""
+    beyond_faulty: Hits = NONE
+    """Those of them that share bytes with a block of the disk or with metadata, or do not end before the footer."""
+    beyond_past_end: Hits = NONE
+    """Those of them that end behind the end of the file."""
     duplicate: Hits = NONE
     """Blocks at the same place as another, leaving out those past the end and in the metadata."""
     overlapping: Hits = NONE
     """Blocks that begin inside another one, leaving out the same, and duplicates."""
     full_unused: Hits = NONE
-    """Unused entries that the batmap calls full."""
+    """Unused blocks of the disk that the batmap calls full."""
     padding: bytes = b""
     """What stands between the last entry and the end of its sector."""
 
     @property
     def is_sane(self) -> bool:
-        """Whether every used entry leads to a place of its own in the file's data area."""
+        """Whether every block of the disk in use has a place of its own in the file's data area."""
         faults = (self.past_end, self.over_footer, self.in_metadata, self.duplicate, self.overlapping)
         return not any(hits.count for hits in faults)
 

@@ -62,7 +62,7 @@ def sound(
     raw = b"".join(pieces)
     table = struct.unpack_from(f">{entries}I", raw)
     unused = table.count(UNUSED)
-    if unused and _is_contradicted(batmap, table):
+    if unused and _is_contradicted(batmap, table[: bounds.needed]):
         return None
     padding = raw[4 * entries :]
     if unused == entries:
@@ -72,7 +72,7 @@ def sound(
     first, last, slot = ordered[0], ordered[-1], bounds.slot // SECTOR
     steps = list(map(sub, ordered[1:], ordered)) or [slot]
     if (
-        first * SECTOR < max((span.end for span in bounds.metadata), default=0)
+        first * SECTOR < max((span.end for span in (*bounds.metadata, *bounds.rooms)), default=0)
         or last * SECTOR + bounds.slot > bounds.footer
         or min(steps) < slot
         or any(start != UNUSED for start in table[bounds.needed :])

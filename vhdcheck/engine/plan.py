@@ -24,7 +24,7 @@ Invariants:
 The work at header level takes three rounds at the most. Round one reads both ends of the file. Round two reads the
 header where it is not in the first 4 KiB, and looks for a footer that is not at the end. Round three reads all that the
 header points at. A batmap that does not lie behind the table, or dead space longer than the last 4 KiB, costs one round
-more.
+more. So does a file without a footer near its ends: one may be in the middle, see `stray`.
 
 A stream has no end yet. `open_ended` says so: then the plan begins at the beginning and takes the word of the footer's
 copy. Where the copy is gone it asks for all that the header points at, since the footer at the end may need any of it.
@@ -33,11 +33,12 @@ copy. Where the copy is gone it asks for all that the header points at, since th
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vhdcheck.blocks.bitmaps import Tally
 from vhdcheck.blocks.facts import Bounds
 from vhdcheck.blocks.small import sound
+from vhdcheck.engine.stray import guesses
 from vhdcheck.engine.windows import Reader, Wanted
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.limits import (
@@ -51,8 +52,10 @@ from vhdcheck.format.limits import (
     SEARCH,
     TABLE_PIECE,
 )
+from vhdcheck.format.lookalikes import VOLUME, recognise
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import (
+    BATMAP_1_2,
     BATMAP_COOKIE,
     COOKIE,
     DIFFERENCING,
@@ -64,7 +67,7 @@ from vhdcheck.format.structures import (
     checksum,
     is_footer,
 )
-from vhdcheck.image import FileEnds, Image, Slack, metadata_of
+from vhdcheck.image import FileEnds, Image, Slack, metadata_of, vital
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -73,6 +76,11 @@ if TYPE_CHECKING:
     from vhdcheck.blocks.arrays import Entries, Places
     from vhdcheck.blocks.facts import Bitmaps
     from vhdcheck.engine.windows import Answers
+    from vhdcheck.format.lookalikes import Format
+
+
+VOLUME_MARK: Final = 5
+"""Bytes of the mark of an optical disc's volume."""
 
 
 class Known(NamedTuple):
@@ -150,6 +158,8 @@ class _Expected(NamedTuple):
     disk_size: int
     has_parents: bool
     has_batmap: bool
+    insists_on_batmap: bool = True
+    """Whether libvhd takes what stands in the batmap's place for one, whatever it is."""
 
     @classmethod
     def by(cls, footer: Footer) -> _Expected:
@@ -158,11 +168,12 @@ class _Expected(NamedTuple):
             footer.current_size,
             has_parents=footer.disk_type == DIFFERENCING,
             has_batmap=footer.is_tap and footer.creator_version > 1,
+            insists_on_batmap=footer.creator_version >= BATMAP_1_2,
         )
 
 
 def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Generator[Wanted | Known, Answers, None]:
-    """Find the footer at the end, else one before trailing bytes, and the copy at the start."""
+    """Find the footer at the end, else one with something behind it, and the copy at the start."""
     size = image.size
     image.tail = _footer_at_end(tail, size)
     copy = None
@@ -170,23 +181,61 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
         copy = image.tail.copied("footer_copy", 0)
     elif is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
         copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
-    stray = None
-    if image.tail is None and size > SHORT_FOOTER_SIZE:
-        header_at = copy.data_offset if copy is not None else size
-        region, header = yield from reader.ask(
-            Span(max(0, size - SEARCH), SEARCH, "file"), Span(header_at, HEADER_SIZE, "header")
-        )
-        reader.windows.append((header_at, header))
-        stray = _search(region, size - len(region))
-    if image.tail is not None:
-        image.footer = image.tail
-    elif stray is not None and (stray.offset or copy is None):
-        image.footer = stray
-    else:
-        image.footer, stray = copy, None
+    lookalike = None
+    if image.tail is None:
+        image.stray, lookalike = yield from _find_a_stray(reader, image, head, copy)
+    image.footer = image.tail or image.stray or copy
     if image.footer is not None and image.footer.disk_type != FIXED:
         image.copy = copy
-    yield Known("file", FileEnds(size, head, tail, stray.offset if stray else None))
+    yield Known("file", FileEnds(size, head, tail, lookalike))
+
+
+def _find_a_stray(
+    reader: Reader, image: Image, head: bytes, copy: Footer | None
+) -> Generator[Wanted, Answers, tuple[Footer | None, Format | None]]:
+    """Look for a footer that does not end the file, and for what else the file may be.
+
+    A footer in an archive belongs to a file in that archive. One at the end of the fixed disk that it describes
+    belongs to this file, whatever the disk begins with.
+    """
+    size = image.size
+    header_at = copy.data_offset if copy is not None else size
+    region, header, volume = yield from reader.ask(
+        Span(max(0, size - SEARCH), SEARCH, "file"),
+        Span(header_at, HEADER_SIZE, "header"),
+        Span(VOLUME if copy is None else size, VOLUME_MARK, "file"),
+    )
+    reader.windows.append((header_at, header))
+    found = _search(region, size - len(region))
+    if found is not None and not found.offset and copy is not None:
+        found = None  # the copy itself
+    if copy is not None:
+        return found, None
+    lookalike = recognise(head, size, volume)
+    if found is None and (lookalike is None or lookalike.is_raw):
+        found = yield from _guess(image, head)
+    if found is not None and (lookalike is None or lookalike.is_raw or _ends_its_disk(found)):
+        return found, None
+    return None, lookalike
+
+
+def _ends_its_disk(footer: Footer) -> bool:
+    """Say whether a footer stands where the fixed disk ends that it describes."""
+    return footer.disk_type == FIXED and footer.offset == footer.current_size
+
+
+def _guess(image: Image, head: bytes) -> Generator[Wanted, Answers, Footer | None]:
+    """Look for a footer in the middle of the file, where one may be."""
+    places = guesses(head, image.size)
+    if not places:
+        return None
+    sectors = yield Wanted(tuple(Span(at, FOOTER_SIZE, "file") for at in places))
+    if None in sectors:
+        image.unexamined.append("the middle of the file: a footer may be there, and the stream had passed it")
+    for at, raw in zip(places, sectors, strict=True):
+        if raw and is_footer(raw) and _ends_its_disk(footer := Footer.parse(raw, at, "footer")) and footer.is_signed:
+            return footer
+    return None
 
 
 def _footer_at_end(tail: bytes, size: int) -> Footer | None:
@@ -211,6 +260,9 @@ def _sparse_parts(
     reader: Reader, image: Image, footer: Footer, *, deep: bool, allocation: bool
 ) -> Generator[Wanted | Known, Answers, None]:
     """Read the dynamic header and what it points at."""
+    if footer.is_little_endian:
+        image.unexamined.append("the dynamic header: it is little-endian too, or contradicts the footer")
+        return
     if footer.data_offset + HEADER_SIZE > image.size:
         image.unexamined.append("the dynamic header: its offset lies outside the file")
         return
@@ -256,7 +308,7 @@ def _pointed_at(
     image.locators = tuple(replace(loc, data=text) for loc, text in zip(located, texts, strict=True))
     yield Known("locators", image.locators)
     if len(batmap) >= BATMAP_HEADER_SIZE:
-        yield from _read_batmap(reader, image, batmap, batmap_at)
+        yield from _read_batmap(reader, image, batmap, batmap_at, insists=expected.insists_on_batmap)
     image.metadata = metadata_of(image)
     if entries:
         for start in range(held + TABLE_PIECE, table_bytes, TABLE_PIECE):
@@ -282,15 +334,22 @@ def _readable_entries(image: Image, header: DynamicHeader) -> int:
     return header.max_table_entries
 
 
-def _read_batmap(reader: Reader, image: Image, raw: bytes, offset: int) -> Generator[Wanted | Known, Answers, None]:
-    """Take the batmap's header, and its map from where that says it is."""
+def _read_batmap(
+    reader: Reader, image: Image, raw: bytes, offset: int, *, insists: bool
+) -> Generator[Wanted | Known, Answers, None]:
+    """Take the batmap's header, and its map from where that says it is, if a map can be there.
+
+    An image of blktap 1.1 may have none: what is no batmap that blktap knows is not taken for one.
+    """
     batmap = Batmap.parse(raw[:BATMAP_HEADER_SIZE], offset)
-    if batmap.cookie == BATMAP_COOKIE and batmap.map_offset and batmap.length <= MAX_BATMAP:
+    if not insists and (batmap.cookie != BATMAP_COOKIE or batmap.version > BATMAP_1_2):
+        return
+    image.batmap = batmap
+    if image.has_batmap_in_place and batmap.length <= MAX_BATMAP:
         bits = raw[BATMAP_HEADER_SIZE : BATMAP_HEADER_SIZE + batmap.length]
         if batmap.map_offset != offset + BATMAP_HEADER_SIZE or len(bits) < batmap.length:
             (bits,) = yield from reader.ask(Span(batmap.map_offset, batmap.length, "batmap_map"))
-        batmap = replace(batmap, map=bits)
-    image.batmap = batmap
+        image.batmap = replace(batmap, map=bits)
 
 
 def _judge_table(
@@ -304,14 +363,11 @@ def _judge_table(
     allocation: bool,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
-    inside = [
-        span if span.end <= image.size else span._replace(length=image.size - span.offset)
-        for span in image.metadata
-        if span.offset < image.size
-    ]
+    inside = _inside(image, image.metadata)
+    rooms = [span for span in inside if span.part in {"batmap_map", "parent_locator_data"}]
     entries = header.max_table_entries
     needed = header.blocks_needed(disk_size)
-    bounds = Bounds(needed, header.slot_length, inside, image.footer_offset, image.size)
+    bounds = Bounds(needed, header.slot_length, _inside(image, vital(image)), image.footer_offset, image.size, rooms)
     pieces[:] = [piece for piece in pieces if piece]
     batmap = image.batmap.map if image.batmap is not None else b""
     table = None
@@ -326,7 +382,7 @@ def _judge_table(
 
             image.allocation = allocate(table, bounds)
     yield Known("table", image.table)
-    if image.table.is_sane:  # else what looks unused may belong to a block
+    if image.table.is_sane and not image.table.beyond_faulty.count:  # else what looks unused may belong to a block
         if deep and table is not None:
             yield from _read_bitmaps(image, table, header, disk_size)
         if image.bitmaps is not None:
@@ -336,13 +392,28 @@ def _judge_table(
         image.unexamined.append("the sector bitmaps: the block allocation table is damaged")
 
 
+def _inside(image: Image, spans: list[Span]) -> list[Span]:
+    """Cut spans off where the file ends."""
+    return [
+        span if span.end <= image.size else span._replace(length=image.size - span.offset)
+        for span in spans
+        if span.offset < image.size
+    ]
+
+
 def _read_slack(reader: Reader, image: Image, metadata: list[Span]) -> Generator[Wanted | Known, Answers, None]:
-    """Read what lies between the last block or the metadata and the footer, up to 64 KiB of it."""
+    """Read what lies between the last block or the metadata and the footer, up to 64 KiB of it.
+
+    Where the file does not end with a footer, that is where it may stand, with something behind it.
+    """
     assert image.table is not None  # noqa: S101 (just set)
     start = max([image.table.data_end, *(span.end for span in metadata)])
     length = image.footer_offset - start
     if length > 0:
         (data,) = yield from reader.ask(Span(start, min(length, SEARCH), "slack"))
+        if image.footer is image.copy and image.copy is not None and (at := data.find(image.copy.raw)) >= 0:
+            image.stray = image.copy.copied("footer", start + at)
+            length, data = at, data[:at]
         if data:
             image.slack = Slack(start, length, data)
             yield Known("slack", image.slack)
@@ -358,6 +429,8 @@ def _read_bitmaps(
     from vhdcheck.blocks import arrays  # noqa: PLC0415
 
     full = image.batmap.map if image.batmap is not None else b""
+    if image.table is not None and any(room.part == "batmap_map" for room in image.table.hit_rooms):
+        full = b""  # it is some block's data
     last_block = header.blocks_needed(disk_size) - 1
     last_sectors = (disk_size - last_block * header.block_size) // SECTOR
     tally = Tally(header.offset, header.block_size // SECTOR, last_block, last_sectors, full)

@@ -68,12 +68,26 @@ def chs_size_down(size: int) -> int:
     return max((less for less in tries if _spanned(less) == less), default=0) * SECTOR
 
 
+def size_by_geometry(footer: Footer, chs: tuple[int, int, int] | None = None) -> int | None:
+    """Return the size that some qemu takes for the disk's, from the geometry; None where every qemu takes the current.
+
+    Args:
+        footer: the footer.
+        chs: another geometry to try in the place of its own.
+
+    Source: qemu block/vpc.c. As many sectors as the largest geometry spans mean "larger than a geometry can say".
+    """
+    cylinders, heads, per_track = footer.geometry if chs is None else chs
+    sectors = cylinders * heads * per_track
+    if footer.creator_application in creators.CURRENT_SIZE_ALWAYS or sectors == _LARGEST:
+        return None
+    return sectors * SECTOR
+
+
 def is_cut_by_readers(footer: Footer, chs: tuple[int, int, int]) -> bool:
     """Say whether some qemu would cut off the end of a footer's disk if its geometry were this one."""
-    if footer.creator_application in creators.CURRENT_SIZE_ALWAYS or chs == MAX_GEOMETRY:
-        return False
-    cylinders, heads, per_track = chs
-    return cylinders * heads * per_track * SECTOR < footer.current_size
+    size = size_by_geometry(footer, chs)
+    return size is not None and size < footer.current_size
 
 
 def is_mended_by_its_own(footer: Footer) -> bool:

@@ -81,9 +81,12 @@ class Footer:
 
     @classmethod
     def parse(cls, raw: bytes, offset: int, where: str) -> Footer:
-        """Parse 512 or 511 bytes found at `offset`. Any bytes parse: the rules judge them."""
+        """Parse 512 or 511 bytes found at `offset`. Any bytes parse: the rules judge them.
+
+        One that is little-endian throughout is read as what it means; `raw` is what stands in the file.
+        """
         structure = layout.FOOTER if len(raw) == layout.FOOTER_SIZE else layout.SHORT_FOOTER
-        return cls(offset, raw, where, *_values(structure, raw))
+        return cls(offset, raw, where, *_values(structure, _swapped(raw) if _is_little_endian(raw) else raw))
 
     def copied(self, where: str, offset: int) -> Footer:
         """Return the same bytes as found at another place."""
@@ -114,11 +117,39 @@ class Footer:
         return self.creator_application[:3] == b"tap"
 
     @property
+    def is_little_endian(self) -> bool:
+        """Whether its numbers are written the wrong way round, all of them."""
+        return _is_little_endian(self.raw)
+
+    @property
     def computed_checksum(self) -> int:
         """What the checksum field should hold."""
         return checksum(self.raw, 64)
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether the checksum is right."""
+        return self.checksum == self.computed_checksum
 
+
+def _is_little_endian(raw: bytes) -> bool:
+    """Say whether a footer's numbers are little-endian: by the features and the version, of which both are known."""
+    return raw[8:16] in (b"\2\0\0\0\0\0\1\0", b"\3\0\0\0\0\0\1\0")
+
+
+def _swapped(raw: bytes) -> bytes:
+    """Turn the bytes of each of a footer's numbers round."""
+    turned = bytearray(raw)
+    for name in _NUMBERS:
+        at, length = layout.fields(layout.FOOTER)[name]
+        turned[at : at + length] = raw[at : at + length][::-1]
+    return bytes(turned)
+
+
+_NUMBERS: Final = (
+    *("features", "file_format_version", "data_offset", "timestamp", "creator_version", "original_size"),
+    *("current_size", "cylinders", "disk_type", "checksum"),
+)
 _FOOTER_FIELDS: Final = attrgetter(*Footer.__slots__[3:])
 
 
@@ -138,6 +169,15 @@ class ParentLocator:
     def space(self) -> int:
         """Bytes reserved: a number below 512 is sectors, as specified; more is bytes, as every writer has it."""
         return self.data_space * SECTOR if self.data_space < SECTOR else self.data_space
+
+    @property
+    def path(self) -> str:
+        """The text, decoded; empty for platforms whose text is none. Attacker-controlled; bad bytes are replaced."""
+        if self.platform_code in (b"W2ru", b"W2ku"):
+            return self.data[: len(self.data) & ~1].decode("utf-16-le", "replace").partition("\0")[0]
+        if self.platform_code == b"MacX":
+            return self.data.decode("utf-8", "replace").partition("\0")[0]
+        return ""
 
     @property
     def is_empty(self) -> bool:
@@ -222,7 +262,15 @@ class DynamicHeader:
     @property
     def parent_name(self) -> str:
         """The parent's name, up to its first NUL; what does not decode is replaced. Attacker-controlled text."""
-        return self.parent_unicode_name.decode("utf-16-be", "replace").partition("\0")[0]
+        order = "utf-16-le" if self.has_little_endian_name else "utf-16-be"
+        return self.parent_unicode_name.decode(order, "replace").partition("\0")[0]
+
+    @property
+    def has_little_endian_name(self) -> bool:
+        """Whether the parent's name is written little-endian: it has two characters or more, all of Latin-1."""
+        raw = self.parent_unicode_name
+        name = next((raw[:at] for at in range(0, len(raw), 2) if raw[at : at + 2] == b"\0\0"), raw)
+        return len(name) > 2 and not any(name[1::2])  # noqa: PLR2004 (of one character it cannot be told)
 
     def blocks_needed(self, current_size: int) -> int:
         """Count the blocks that a disk of `current_size` bytes has."""

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdcheck.format import creators
-from vhdcheck.format.geometry import MAX_GEOMETRY
+from vhdcheck.format.geometry import size_by_geometry
 from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer
 from vhdcheck.units import count, exact, grouped, human
 
@@ -49,10 +49,9 @@ def creator(footer: Footer) -> str:
     """The creator in words: `qemu-img ("qemu" 5.3)`."""
     tag = footer.creator_application.rstrip(b"\0 ").decode("ascii", "backslashreplace")
     version = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
-    name = creators.CREATORS.get(footer.creator_application)
-    host = creators.HOSTS.get(footer.creator_host_os)
+    name, host = creators.program(footer), creators.host(footer)
     words = f'{name} ("{tag}" {version})' if name else f'an unknown program ("{tag}" {version})'
-    return f"{words} on {host}" if host and host != name else words
+    return f"{words} on {host}" if host else words
 
 
 def created(footer: Footer) -> str:
@@ -90,11 +89,10 @@ def other_sizes(image: Image) -> list[OtherSize]:
         return sizes
     if footer.original_size != footer.current_size:
         sizes.append(OtherSize("libvhdi and oslo.utils go by the original size", footer.original_size))
-    tag = footer.creator_application
-    saturated = footer.geometry == MAX_GEOMETRY
-    if footer.geometry_size != footer.current_size and not saturated and tag not in creators.CURRENT_SIZE_ALWAYS:
-        who = "qemu" if tag in creators.CHS_ALWAYS else "qemu 9 and older"
-        sizes.append(OtherSize(f"{who} goes by the geometry", footer.geometry_size))
+    by_geometry = size_by_geometry(footer)
+    if by_geometry is not None and by_geometry != footer.current_size:
+        who = "qemu" if footer.creator_application in creators.CHS_ALWAYS else "qemu 9 and older"
+        sizes.append(OtherSize(f"{who} goes by the geometry", by_geometry))
     if image.copy is not None and footer is not image.copy and image.copy.current_size != footer.current_size:
         sizes.append(OtherSize("readers of the footer's copy go by that", image.copy.current_size))
     return sizes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap
+from vhdcheck.image import vital
 from vhdcheck.rules.registry import NOTE, WARNING, Fault, rule
 from vhdcheck.rules.table import examples
 from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
@@ -21,14 +22,14 @@ WINDOWS_SLACK = 3584
 """Zero bytes that Windows leaves before the footer, so that the next block's data begins at a multiple of 4 KiB."""
 
 
-@rule("VHD401", "dead-space", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+@rule("VHD401", "dead-space", part="slack", severity=NOTE, spec="Block Allocation Table and Data Blocks")
 def dead_space(slack: Slack) -> Iterator[Fault]:
     """There is unused space between the last block and the footer.
 
     Checks: the footer follows the last block, or the metadata, leaving out what Windows pads to 4 KiB (up to 3584
         bytes, after a table that it pads likewise) and the single sector of old empty images.
     Matters: it is uploaded and stored for nothing.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write the disk into a new image, which leaves it out.
     """
     end = slack.offset + slack.length
     if end - round_up(slack.offset, 4096) > WINDOWS_SLACK:
@@ -40,15 +41,18 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
         )
 
 
-@rule("VHD402", "leftover-data", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule("VHD402", "leftover-data", part="slack", severity=WARNING, spec="Block Allocation Table and Data Blocks")
 def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
     """The unused space before the footer holds data.
 
-    Checks: up to 64 KiB of it: zeros, or the ones that Windows fills up a table's 4 KiB with.
+    Checks: up to 64 KiB of it. Zeros are none, and neither are the ones that writers put behind a table: Windows up to
+        the next 4 KiB, FATtools as many as a table for the largest disk has.
     Matters: it may be what is left of deleted or moved blocks: another customer's, perhaps.
-    Fix: rebuild the image, which leaves it out: `{rebuild}`
+    Fix: write the disk into a new image, which leaves it out.
     """
     filler = round_up(slack.offset, 4096) - slack.offset
+    if image.header is not None and slack.offset == image.header.table_end:
+        filler = max(filler, len(slack.data) - len(slack.data.lstrip(b"\xff")))
     left = (slack.data[:filler].replace(b"\xff", b"\0") + slack.data[filler:]).lstrip(b"\0")
     if left and image.footer is not image.copy:  # else a damaged footer is part of it
         first = len(slack.data) - len(left)
@@ -60,15 +64,15 @@ def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD403", "space-between-blocks", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+@rule("VHD403", "space-between-blocks", part="table", severity=NOTE, spec="Block Allocation Table and Data Blocks")
 def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
     """There is unused space between blocks.
 
-    Checks: gaps between blocks, leaving out those of up to 7 sectors with which Windows and XenServer align data to
-        4 KiB; 1 MiB or more in all.
+    Checks: gaps between blocks, leaving out those of up to 7 sectors with which Windows and XenServer align data to 4
+        KiB; 1 MiB or more in all.
     Matters: it is uploaded and stored for nothing. Gaps as large as a block were blocks once: deleted, or lost because
         the table was not written.
-    Fix: rebuild the image, which closes them: `{rebuild}`
+    Fix: write the disk into a new image, which closes them.
     """
     wasted = table.gaps - WINDOWS_SLACK * max(0, table.used - 1)
     if wasted < MIB:
@@ -83,13 +87,13 @@ def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
     )
 
 
-@rule("VHD404", "file-longer-than-full", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule("VHD404", "file-longer-than-full", part="image", severity=WARNING, spec="Block Allocation Table and Data Blocks")
 def file_longer_than_full(image: Image) -> Iterator[Fault]:
     """The file is longer than it would be with every block in use.
 
     Checks: the file's length against all metadata, all blocks aligned to 4 KiB, and the footer.
     Matters: the file holds things that belong to no disk.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write the disk into a new image, which leaves them out.
     """
     header, table = image.header, image.table
     if header is None or table is None:
@@ -111,14 +115,14 @@ def has_batmap(image: Image) -> bool:
     return footer is not None and footer.is_tap and footer.creator_version >= BATMAP_1_2
 
 
-@rule("VHD410", "batmap-missing", severity=WARNING, spec="blktap: libvhd")
+@rule("VHD410", "batmap-missing", part="batmap", severity=WARNING, doubts="description", spec="blktap: libvhd")
 def batmap_missing(batmap: Batmap | None, image: Image) -> Iterator[Fault]:
     """A XenServer image has no batmap behind its table.
 
     Checks: images of creator "tap" from version 1.2 on have "tdbatmap" behind the block allocation table.
     Matters: XenServer refuses the image ("error calculating end of metadata"). qemu destroys the batmap when it writes
         to such an image, because it does not know of it.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write the disk into a new image.
     """
     if has_batmap(image) and (batmap is None or batmap.cookie != BATMAP_COOKIE) and image.header is not None:
         yield Fault(
@@ -133,14 +137,14 @@ def _is_batmap(batmap: Batmap | None) -> bool:
     return batmap is not None and batmap.cookie == BATMAP_COOKIE
 
 
-@rule("VHD411", "batmap-header", severity=WARNING, spec="blktap: libvhd")
+@rule("VHD411", "batmap-header", part="batmap", severity=WARNING, doubts="description", spec="blktap: libvhd")
 def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
     """The batmap's header makes no sense.
 
-    Checks: its version is at most 1.2; its map begins at a sector, has a bit for each entry of the table, and ends
-        before the footer.
-    Matters: XenServer refuses the image.
-    Fix: rebuild the image: `{rebuild}`
+    Checks: its version is at most 1.2. Its map begins at a sector, lies in the file and over nothing else, and has a
+        bit for each entry of the table. In images of blktap 1.1 a newer version means that there is no batmap.
+    Matters: XenServer refuses the image. All other readers leave the batmap alone and read all data.
+    Fix: write the disk into a new image.
     """
     if not _is_batmap(batmap) or image.header is None:
         return
@@ -152,12 +156,12 @@ def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
             expected="at most 0x00010002",
             found=f"0x{batmap.version:08x}",
         )
-    if not batmap.map_offset or batmap.map_offset % SECTOR or batmap.map_offset + batmap.length > image.footer_offset:
+    if problem := _misplaced(batmap, image):
         yield Fault(
-            "the batmap does not lie inside the file",
+            f"the batmap {problem}",
             batmap.span("offset"),
             expected=f"a multiple of 512, and at most 0x{max(0, image.footer_offset - batmap.length):x}",
-            found=f"0x{batmap.map_offset:x}",
+            found=f"0x{batmap.map_offset:x}, {count(batmap.size, 'sector')}",
         )
     if batmap.length * 8 < entries:
         needed = -(-entries // (8 * SECTOR))
@@ -166,16 +170,37 @@ def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD412", "batmap-checksum", severity=WARNING, spec="blktap: vhd_checksum_batmap")
+def _misplaced(batmap: Batmap, image: Image) -> str:
+    """Say what is wrong with the place of the batmap's map."""
+    end = batmap.map_offset + batmap.length
+    if not batmap.map_offset or batmap.map_offset % SECTOR or end > image.footer_offset:
+        return "does not lie inside the file"
+    others = [span.words for span in vital(image) if span.offset < end and batmap.map_offset < span.end]
+    if batmap.size and others:
+        return f"lies over the {' and the '.join(others)}"
+    table = image.table
+    if table is not None and any(room.part == "batmap_map" for room in table.hit_rooms):
+        return f"lies over {count(table.in_rooms.count, 'block')}"
+    return ""
+
+
+@rule(
+    "VHD412",
+    "batmap-checksum",
+    part="batmap",
+    severity=WARNING,
+    doubts="description",
+    spec="blktap: vhd_checksum_batmap",
+)
 def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
     """The batmap's checksum does not match its bytes.
 
     Checks: the one's complement of the sum of as many bytes of the map as libvhd counts: one for each 16 MiB of the
         disk, rounded down, then up to whole sectors, at least one; signed bytes in version 1.1.
     Matters: XenServer refuses the image.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: compute it anew from the map, if the map agrees with the table. Otherwise write the disk into a new image.
     """
-    if not _is_batmap(batmap) or image.footer is None or not batmap.map:
+    if not _is_batmap(batmap) or image.footer is None or not batmap.map or _misplaced(batmap, image):
         return
     counted = batmap.map[: max(SECTOR, round_up(image.footer.current_size >> 24, SECTOR))]
     total = sum(counted) - (256 * sum(byte > 127 for byte in counted) if batmap.version == 0x00010001 else 0)  # noqa: PLR2004
@@ -188,16 +213,23 @@ def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD413", "batmap-marks-unused-block", severity=WARNING, spec="vhd-util check")
+@rule(
+    "VHD413",
+    "batmap-marks-unused-block",
+    part="table",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+)
 def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
     """The batmap calls a block full that is not in use.
 
-    Checks: each set bit of the batmap against the table.
+    Checks: each set bit of the batmap against the table, for the blocks of the disk.
     Matters: XenServer refuses the image: batmap and table are not of the same time.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: clear these bits, or write the disk into a new image.
     """
     wrong = table.full_unused
-    if wrong.count and image.batmap is not None:
+    if wrong.count and image.batmap is not None and not _misplaced(image.batmap, image):
         blocks = ", ".join(str(block) for block, _ in wrong.examples)
         yield Fault(
             f"the batmap calls {count(wrong.count, 'unused block')} full",
@@ -207,50 +239,71 @@ def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD414", "encrypted", severity=WARNING, spec="blktap: vhd.h")
+@rule("VHD414", "encrypted", part="batmap", severity=WARNING, spec="blktap: vhd.h")
 def encrypted(batmap: Batmap) -> Iterator[Fault]:
     """The image's data is encrypted.
 
     Checks: the key hash flag of a batmap of version 1.2.
     Matters: without the key, which is not in the image, an importer sees noise.
-    Fix: decrypt it where the key is: `vhd-util copy -n {in} -N {out} -k KEYFILE`
+    Fix: decrypt it where the key is, with XenServer's vhd-util copy.
     """
     if _is_batmap(batmap) and batmap.encrypted:
         yield Fault("the data is encrypted", batmap.span("key_hash_cookie"), expected="0", found="1")
 
 
-@rule("VHD420", "empty-bitmap", severity=WARNING, spec="Block Allocation Table and Data Blocks: sector bitmap")
+@rule(
+    "VHD420",
+    "empty-bitmap",
+    part="bitmaps",
+    severity=WARNING,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks: sector bitmap",
+)
 def empty_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """A block is in use and its sector bitmap is empty.
 
     Checks: with `--deep`, the bitmap of each block in use.
-    Matters: readers disagree: qemu and dissect return what is stored, libvhdi and XenServer zeros (or the parent's).
-    Fix: decide which reader is right, and rebuild with it. With what is stored: `{rebuild}`
+    Matters: readers disagree. qemu and dissect return what is stored, libvhdi and XenServer zeros (or the parent's
+        data).
+    Fix: decide which reader is right, and write the disk into a new image with that one.
     """
     if bitmaps.empty.count:
         yield _bitmap_fault(bitmaps.empty, image, f"{count(bitmaps.empty.count, 'block')} in use with an empty bitmap")
 
 
-@rule("VHD421", "partial-bitmaps", severity=NOTE, spec="Block Allocation Table and Data Blocks: sector bitmap")
+@rule(
+    "VHD421",
+    "partial-bitmaps",
+    part="bitmaps",
+    severity=NOTE,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks: sector bitmap",
+)
 def partial_bitmaps(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """Some sectors of blocks in use are marked as empty.
 
     Checks: with `--deep`, the bitmaps of a dynamic disk's blocks.
-    Matters: the specification allows it. If such a sector holds anything, qemu and dissect return it, where libvhdi and
-        XenServer return zeros and 7-Zip reports an error.
-    Fix: where readers must agree, rebuild the image: `{rebuild}`
+    Matters: the specification allows it. If such a sector holds anything, qemu and dissect return it, libvhdi and
+        XenServer return zeros, and 7-Zip reports an error.
+    Fix: if readers must agree, write the disk into a new image, with the reader that is right.
     """
     if bitmaps.partial.count and image.footer is not None and image.footer.disk_type != DIFFERENCING:
         yield _bitmap_fault(bitmaps.partial, image, f"{count(bitmaps.partial.count, 'block')} with a partial bitmap")
 
 
-@rule("VHD422", "bitmap-padding", severity=NOTE, spec="Block Allocation Table and Data Blocks: sector bitmap")
+@rule(
+    "VHD422",
+    "bitmap-padding",
+    part="bitmaps",
+    severity=NOTE,
+    spec="Block Allocation Table and Data Blocks: sector bitmap",
+)
 def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """The rest of a sector bitmap holds something.
 
     Checks: with `--deep`, what follows the last bit of a bitmap in its sector is all zeros or all ones.
-    Matters: nobody reads it; it may be leaked memory.
-    Fix: rebuild the image: `{rebuild}`
+    Matters: nobody reads it. It may be leaked memory.
+    Fix: write the disk into a new image.
     """
     if bitmaps.padding.count:
         yield _bitmap_fault(
@@ -258,27 +311,34 @@ def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD423", "batmap-contradicts-bitmap", severity=WARNING, spec="blktap: libvhd")
+@rule("VHD423", "batmap-contradicts-bitmap", part="bitmaps", severity=WARNING, doubts="data", spec="blktap: libvhd")
 def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """The batmap calls a block full whose bitmap is not.
 
     Checks: with `--deep`, the bitmaps of the blocks that the batmap marks.
     Matters: XenServer skips the bitmap of such blocks, so it sees other data than every other reader.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: decide which reader is right, and write the disk into a new image with that one.
     """
     if bitmaps.contradicted.count:
         many = count(bitmaps.contradicted.count, "block")
         yield _bitmap_fault(bitmaps.contradicted, image, f"the batmap calls {many} full that the bitmaps do not")
 
 
-@rule("VHD424", "data-in-empty-sectors", severity=WARNING, spec="Block Allocation Table and Data Blocks: sector bitmap")
+@rule(
+    "VHD424",
+    "data-in-empty-sectors",
+    part="bitmaps",
+    severity=WARNING,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks: sector bitmap",
+)
 def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """Sectors that the bitmap calls empty hold data.
 
-    Checks: with `--deep`, in a stream, the data of the sectors whose bits are clear; from a file no data is read.
-    Matters: readers disagree: qemu and dissect return the data, libvhdi and XenServer zeros (or the parent's data), and
+    Checks: with `--deep`, in a stream, the data of the sectors whose bits are clear. From a file no data is read.
+    Matters: readers disagree. qemu and dissect return the data, libvhdi and XenServer zeros (or the parent's data), and
         7-Zip reports an error.
-    Fix: decide which reader is right, and rebuild with it. With what is stored: `{rebuild}`
+    Fix: decide which reader is right, and write the disk into a new image with that one.
     """
     if bitmaps.unmarked.count:
         many = count(bitmaps.unmarked.count, "block")

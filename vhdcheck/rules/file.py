@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
-from vhdcheck.format.lookalikes import recognise, recognise_content
+from vhdcheck.format.limits import SEARCH
+from vhdcheck.format.lookalikes import recognise_content
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import FIXED, KILLED, Footer, is_footer
 from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
@@ -18,17 +19,26 @@ if TYPE_CHECKING:
     from vhdcheck.image import FileEnds, Image
 
 
-@rule("VHD601", "no-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule(
+    "VHD601",
+    "no-footer",
+    part="file",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format",
+)
 def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
     """There is no footer anywhere: the file is not a VHD.
 
-    Checks: "conectix" in the last 512 or 511 bytes, in the last 64 KiB with something behind it, and at the start.
+    Checks: "conectix" in the last 512 or 511 bytes, in the last 64 KiB with something behind it, at the start, and at
+        up to 192 places in between at which the fixed disk that it describes may end.
     Matters: no reader recognises the image.
-    Fix: transfer the image again, whole: if it was a VHD, its end is missing. If it is another disk format, say which
-        to qemu-img (renaming does not help); for a raw disk: `qemu-img convert -f raw -O vpc {in} {out}`. A split image
-        (.v01, .v02, ...) must be joined by Virtual PC.
+    Fix: transfer the image again, whole: if it was a VHD, its end is missing. If it is a disk of another format,
+        convert it from that format, as renaming does not help. An image that was split into .v01, .v02, ... must be
+        joined by Virtual PC.
     """
-    if image.footer is not None or recognise(file.head, file.size) is not None or _killed(file):
+    if image.footer is not None or file.lookalike is not None or _is_killed(file):
         return
     if not file.size:
         yield Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
@@ -51,34 +61,50 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD602", "other-format", severity=ERROR, code=Code.NOT_A_VHD, spec="the other format's own")
+@rule(
+    "VHD602",
+    "other-format",
+    part="file",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="the other format's own",
+)
 def other_format(file: FileEnds, image: Image) -> Iterator[Fault]:
     """The file is of another format.
 
-    Checks: where there is no footer, the marks of VHDX, VMDK, VDI, QCOW2, of raw disks, archives, compressed files, Git
-        LFS pointers, and HTML, XML and JSON pages.
+    Checks: if there is no footer, the marks of VHDX, VMDK, VDI, QCOW2, of raw disks, CDs, archives, compressed files,
+        Git LFS pointers, and HTML, XML and JSON pages. An archive is one even if the footer of a VHD in it is found.
     Matters: renaming a file to .vhd does not make it one.
     Fix: convert, unpack or download it properly, as the finding says.
     """
-    if image.footer is None and (found := recognise(file.head, file.size)) is not None:
-        yield Fault(
-            f"this is {found.name}, not a VHD", Span(found.offset, found.length, "file"), "a VHD", found.name, found.fix
-        )
+    found = file.lookalike
+    if image.footer is None and found is not None:
+        place = Span(found.offset, found.length, "file")
+        yield Fault(f"this is {found.name}, not a VHD", place, "a VHD", found.name, found.fix)
 
 
-def _killed(file: FileEnds) -> bool:
+def _is_killed(file: FileEnds) -> bool:
     return file.tail[-FOOTER_SIZE:] == KILLED
 
 
-@rule("VHD603", "footer-killed", severity=ERROR, code=Code.NOT_A_VHD, spec="blktap: vhd_kill_footer")
+@rule(
+    "VHD603",
+    "footer-killed",
+    part="file",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="blktap: vhd_kill_footer",
+)
 def footer_killed(file: FileEnds) -> Iterator[Fault]:
     """XenServer overwrote the footer because the image was in use.
 
     Checks: the last 512 bytes are not all 0xC7.
-    Matters: the image was copied while a virtual machine wrote to it, or the host crashed then; its data may be torn.
-    Fix: detach the disk and take the image again; after a crash, on XenServer: `vhd-util repair -n {in}`
+    Matters: the image was copied while a virtual machine wrote to it, or the host crashed then. Its data may be torn.
+    Fix: detach the disk and take the image again. After a crash, repair it on XenServer first (vhd-util repair).
     """
-    if _killed(file):
+    if _is_killed(file):
         yield Fault(
             "the footer was destroyed on purpose while the image was in use",
             Span(file.size - FOOTER_SIZE, FOOTER_SIZE, "footer"),
@@ -87,43 +113,59 @@ def footer_killed(file: FileEnds) -> Iterator[Fault]:
         )
 
 
-@rule("VHD604", "trailing-bytes", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
-def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
+@rule(
+    "VHD604",
+    "trailing-bytes",
+    part="image",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Hard Disk Footer Format",
+)
+def trailing_bytes(image: Image) -> Iterator[Fault]:
     """Something follows the footer.
 
-    Checks: where the file does not end with a footer, its last 64 KiB, at any offset.
-    Matters: XenServer, Windows, VirtualBox and libvhdi look for the footer in the last 512 bytes and refuse the image;
-        of a fixed disk qemu sees none at all.
-    Fix: cut it off: `{mend}`
+    Checks: if the file does not end with a footer, its last 64 KiB, at any offset; of a fixed disk, the places where it
+        may have ended before the file became longer; of a dynamic disk, what follows its last block.
+    Matters: XenServer, Windows, VirtualBox and libvhdi look for the footer in the last 512 bytes and refuse the image.
+        qemu does not see that a fixed disk is a VHD. The usual causes are a tool that enlarged the file as if it were a
+        raw disk, and a build that appended something.
+    Fix: cut the file off behind the footer, if nothing that is needed was written there. If the guest has used the
+        longer disk, the file is a raw disk now, with an old footer in the middle: convert it from the format raw.
     """
-    if file.stray_footer is not None:
-        end = file.stray_footer + FOOTER_SIZE
-        yield Fault(
-            f"the footer, at 0x{file.stray_footer:x}, is followed by {count(file.size - end, 'byte')}",
-            Span(end, file.size - end, "file"),
-            expected=f"a file of {grouped(end)} bytes",
-            found=f"{grouped(file.size)} bytes",
-        )
+    if image.stray is None:
+        return
+    end = image.stray.offset + len(image.stray.raw)
+    behind = image.size - end
+    what = "; the file was enlarged, or something was appended to it" if behind >= SEARCH - FOOTER_SIZE else ""
+    yield Fault(
+        f"the footer, at 0x{image.stray.offset:x}, is followed by {count(behind, 'byte')}{what}",
+        Span(end, behind, "file"),
+        expected=f"a file of {grouped(end)} bytes",
+        found=f"{grouped(image.size)} bytes",
+        fix=f"cut the file to {grouped(end)} bytes"
+        + (
+            ", if nothing that is needed was written behind that. If the guest has used the longer disk, the file is a"
+            " raw disk now: convert it from the format raw"
+            if what
+            else ""
+        ),
+    )
 
 
-@rule("VHD650", "not-seen", severity=ERROR, spec="none: a limit of streams")
-def not_seen(image: Image) -> Iterator[Fault]:
-    """A part of the image had passed before it was known where it is.
-
-    Checks: in a stream, that the table, the batmap and the parent locators come behind the header that points at them.
-    Matters: nothing is known of that part, so the image cannot be called accepted. Readers of streams, such as
-        XenServer's and Xen Orchestra's imports, cannot read it either.
-    Fix: check it as a file; or rebuild the image, which puts its parts in order: `{rebuild}`
-    """
-    for part in dict.fromkeys(image.unseen):
-        yield Fault(f"the {part.words} passed before it was known where it is", part)
-
-
-@rule("VHD605", "truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD605",
+    "truncated",
+    part="image",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def truncated(image: Image) -> Iterator[Fault]:
     """The end of the file is missing, and blocks with it.
 
-    Checks: where the footer at the end is missing, the end of the last block against the length of the file.
+    Checks: if the footer at the end is missing, the end of the last block against the length of the file.
     Matters: data is lost. qemu notices, XenServer does not get that far.
     Fix: transfer the image again, and compare the file's length with the sender's.
     """
@@ -132,19 +174,19 @@ def truncated(image: Image) -> Iterator[Fault]:
         if image.table.used and whole > image.size + FOOTER_SIZE:
             lost = count(image.table.past_end.count, "block")
             yield Fault(
-                f"the file is truncated: {exact(whole - image.size)} are missing, and {lost} with them",
+                f"the file is truncated: at least {exact(whole - image.size)} are missing, and {lost} with them",
                 Span(image.size, whole - image.size, "file"),
-                expected=f"{grouped(whole)} bytes",
+                expected=f"at least {grouped(whole)} bytes",
                 found=f"{grouped(image.size)} bytes",
             )
 
 
-@rule("VHD606", "length-not-in-sectors", severity=WARNING, spec="vhd-util check")
+@rule("VHD606", "length-not-in-sectors", part="image", severity=WARNING, doubts="data", spec="vhd-util check")
 def length_not_in_sectors(image: Image) -> Iterator[Fault]:
     """The file is not a whole number of sectors long.
 
     Checks: the length is a multiple of 512, or one byte less for a footer of 511 bytes.
-    Matters: XenServer refuses the image, qemu rounds the length up; something was lost or added on the way.
+    Matters: XenServer refuses the image, qemu rounds the length up. Something was lost or added on the way.
     Fix: transfer the image again, in binary mode.
     """
     short = image.tail is not None and len(image.tail.raw) == SHORT_FOOTER_SIZE
@@ -165,13 +207,22 @@ def _fixed_length(image: Image) -> tuple[int, int] | None:
     return footer.current_size + len(footer.raw), footer.offset + len(footer.raw)
 
 
-@rule("VHD607", "fixed-disk-truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule(
+    "VHD607",
+    "fixed-disk-truncated",
+    part="image",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format",
+)
 def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
     """A fixed disk's file is shorter than the disk.
 
-    Checks: the length of the file is the current size and the footer; vhd-util does not compare them.
-    Matters: the end of the disk is missing, or something in the middle: everything behind it is in the wrong place.
-    Fix: transfer the image again; if the disk was resized without its file, resize it back with the same tool.
+    Checks: the length of the file is the current size and the footer. vhd-util does not compare them.
+    Matters: the end of the disk is missing, or something in the middle. Then everything behind that is in the wrong
+        place.
+    Fix: transfer the image again. If the disk was resized without its file, resize it back with the same tool.
     """
     lengths = _fixed_length(image)
     if lengths is not None and lengths[1] < lengths[0]:
@@ -183,13 +234,21 @@ def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD608", "fixed-disk-longer", severity=WARNING, spec="Hard Disk Footer Format; Azure")
+@rule(
+    "VHD608",
+    "fixed-disk-longer",
+    part="image",
+    severity=WARNING,
+    doubts="description",
+    spec="Hard Disk Footer Format; Azure",
+)
 def fixed_disk_longer(image: Image) -> Iterator[Fault]:
     """A fixed disk's file is longer than the disk and its footer.
 
     Checks: the length of the file is the current size and the footer.
-    Matters: readers ignore what is over, or (7-Zip) take the disk's data from another place. Azure refuses the image.
-    Fix: rebuild the image: `{rebuild}`
+    Matters: most readers ignore what is over. 7-Zip takes the disk's data from another place. Azure refuses the image.
+    Fix: take the bytes between the disk and the footer out, if they hold nothing. If the disk should be as large as the
+        file, ask who resized it.
     """
     lengths = _fixed_length(image)
     if image.footer is not None and lengths is not None and lengths[1] > lengths[0]:
@@ -202,14 +261,14 @@ def fixed_disk_longer(image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD609", "vhd-in-vhd", severity=WARNING, spec="qemu: vpc_probe")
+@rule("VHD609", "vhd-in-vhd", part="file", severity=WARNING, doubts="data", spec="qemu: vpc_probe")
 def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
     """A fixed disk's content is itself a VHD: it was wrapped twice.
 
     Checks: the last sector of the disk is not a footer.
-    Matters: the guest sees a disk that is one sector longer than it should be, with a footer at its end. It happens
-        when `qemu-img convert` is run on a fixed VHD without `-f vpc`, because qemu takes that for a raw disk.
-    Fix: take the outer footer off: `head -c -512 {in} > {out}`
+    Matters: the guest sees a disk that is one sector longer than it should be, with a footer at its end. It happens if
+        qemu-img converts a fixed VHD and is not told that it is one, because qemu takes it for a raw disk.
+    Fix: take the outer footer off, the last 512 bytes of the file.
     """
     inner = file.tail[-2 * FOOTER_SIZE : -FOOTER_SIZE]
     if image.tail is not None and image.tail.disk_type == FIXED and len(inner) == FOOTER_SIZE and is_footer(inner):
@@ -221,13 +280,42 @@ def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD611", "two-images", severity=ERROR, code=Code.NOT_A_VHD, spec="CVE-2024-32498; qemu: vpc_probe")
+@rule("VHD610", "content-looks-like-image", part="file", severity=WARNING, spec="CVE-2024-32498; qemu: vpc_probe")
+def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
+    """A fixed disk's first sector looks like another disk image.
+
+    Checks: the first bytes of the disk against the marks of VHD, VHDX, QCOW2, VMDK, VDI and LUKS.
+    Matters: a program that guesses the format takes the wrong one. That is how files of a host were read through
+        OpenStack. qemu takes a fixed disk that begins with "conectix" for a damaged dynamic one.
+    Fix: tell every program that the format is VHD (qemu calls it vpc), and ask the sender why one image is inside
+        another.
+    """
+    if image.footer is None or image.footer.disk_type != FIXED or image.footer.offset == 0:
+        return
+    if (found := recognise_content(file.head)) is not None:
+        yield Fault(
+            f"the disk begins like {found.name}",
+            Span(found.offset, found.length, "data"),
+            expected="a boot sector, or nothing",
+            found=found.name,
+        )
+
+
+@rule(
+    "VHD611",
+    "two-images",
+    part="file",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="CVE-2024-32498; qemu: vpc_probe",
+)
 def two_images(file: FileEnds, image: Image) -> Iterator[Fault]:
     """A fixed disk begins with a sound footer of another image.
 
     Checks: the first sector of a fixed disk is not a footer with a good checksum.
-    Matters: qemu and oslo.utils (Glance, Nova) read the dynamic image that begins there, XenServer and Windows the
-        fixed disk: two images in one file. 7-Zip refuses it.
+    Matters: there are two images in one file. qemu and oslo.utils (Glance, Nova) read the dynamic image that begins
+        there, XenServer and Windows the fixed disk. 7-Zip refuses it.
     Fix: find out which of the two is meant, and ask the sender for that one alone.
     """
     head = file.head[:FOOTER_SIZE]
@@ -239,21 +327,14 @@ def two_images(file: FileEnds, image: Image) -> Iterator[Fault]:
         yield Fault("the disk begins with the footer of another image", place, "the guest's data", "conectix")
 
 
-@rule("VHD610", "content-looks-like-image", severity=WARNING, spec="CVE-2024-32498; qemu: vpc_probe")
-def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
-    """A fixed disk's first sector looks like another disk image.
+@rule("VHD650", "not-seen", part="image", severity=ERROR, doubts="data", spec="none: a limit of streams")
+def not_seen(image: Image) -> Iterator[Fault]:
+    """A part of the image had passed in a stream before anything said where it is.
 
-    Checks: the first bytes of the disk against the marks of VHD, VHDX, QCOW2, VMDK, VDI and LUKS.
-    Matters: a program that guesses the format takes the wrong one; that is how files of a host were read through
-        OpenStack. qemu takes a fixed disk that begins with "conectix" for a damaged dynamic one.
-    Fix: always name the format (`-f vpc`), and ask the sender why one image is inside another.
+    Checks: in a stream, the table, the batmap and the parent locators come behind the header that points at them.
+    Matters: nothing is known of that part, so the image cannot be called accepted. Readers of streams, such as
+        XenServer's and Xen Orchestra's imports, cannot read it either.
+    Fix: check it as a file, or write the disk into a new image, which puts its parts in order.
     """
-    if image.footer is None or image.footer.disk_type != FIXED or image.footer.offset == 0:
-        return
-    if (found := recognise_content(file.head)) is not None:
-        yield Fault(
-            f"the disk begins like {found.name}",
-            Span(found.offset, found.length, "data"),
-            expected="a boot sector, or nothing",
-            found=found.name,
-        )
+    for part in dict.fromkeys(image.unseen):
+        yield Fault(f"the {part.words} passed before it was known where it is", part)

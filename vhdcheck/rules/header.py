@@ -17,31 +17,50 @@ if TYPE_CHECKING:
     from vhdcheck.image import Image
 
 
-@rule("VHD201", "header-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Cookie")
-def header_cookie(no_header: DynamicHeader) -> Iterator[Fault]:
+LEAST_OF_QEMU = 4096
+"""The smallest blocks of which qemu-img computes the bitmap's length right."""
+
+
+@rule(
+    "VHD201",
+    "header-cookie",
+    part="no_header",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Cookie",
+)
+def header_cookie(header: DynamicHeader) -> Iterator[Fault]:
     """There is no dynamic header where the footer says.
 
     Checks: the 8 bytes at the footer's data offset are "cxsparse".
-    Matters: the header says where the table of blocks is; without it no reader finds the data.
-    Fix: ask for the image again; the header cannot be rebuilt from the rest.
+    Matters: the header says where the table of blocks is. Without it no reader finds the data.
+    Fix: ask for the image again: the header cannot be rebuilt from the rest.
     """
     yield Fault(
         "there is no dynamic header where the footer says",
-        no_header.span("cookie"),
+        header.span("cookie"),
         expected="cxsparse",
-        found=no_header.cookie.decode("ascii", "backslashreplace"),
+        found=header.cookie.decode("ascii", "backslashreplace"),
     )
 
 
-@rule("VHD202", "header-checksum", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Checksum")
+@rule(
+    "VHD202",
+    "header-checksum",
+    part="header",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Checksum",
+)
 def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header's checksum does not match its bytes.
 
     Checks: the one's complement of the sum of the header's 1024 bytes, the field itself counted as zero.
-    Matters: XenServer and 7-Zip refuse the image: some byte of the header, perhaps where the table is, is not what was
-        written. qemu, libvhdi and VirtualBox do not look.
-    Fix: where all its other fields confirm one another, the checksum can be put right: `{mend}`; if that refuses, ask
-        for the image again.
+    Matters: XenServer and 7-Zip refuse the image. Some byte of the header is not what was written, and that may be the
+        place of the table. qemu, libvhdi and VirtualBox do not look.
+    Fix: if all its other fields confirm one another, the checksum can be put right. Otherwise ask for the image again.
     """
     if header.checksum != header.computed_checksum:
         yield Fault(
@@ -53,14 +72,20 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
 
 
 @rule(
-    "VHD203", "header-version", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Header Version"
+    "VHD203",
+    "header-version",
+    part="header",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Header Version",
 )
 def header_version(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header states a version other than 1.0.
 
     Checks: the version field, 0x00010000.
-    Matters: XenServer and libvhdi refuse the image; there is no other version of the header.
-    Fix: rebuild the image: `{rebuild}`
+    Matters: XenServer and libvhdi refuse the image. There is no other version of the header.
+    Fix: write version 1.0 there, if everything else in the header looks right.
     """
     if header.header_version != FORMAT_VERSION:
         yield Fault(
@@ -71,13 +96,20 @@ def header_version(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD204", "header-data-offset", severity=WARNING, spec="Dynamic Disk Header Format: Data Offset")
+@rule(
+    "VHD204",
+    "header-data-offset",
+    part="header",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Data Offset",
+)
 def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
-    """The dynamic header points at a further structure, and there is none in this format.
+    """The dynamic header points at another structure, and the format has none.
 
     Checks: the header's own data offset is 64 one-bits.
-    Matters: XenServer refuses the image. DiscUtils follows the offset, for ever where it leads back to the header.
-    Fix: write 64 one-bits there: `{mend}`
+    Matters: XenServer refuses the image. DiscUtils follows the offset, and never ends if that leads back to the header.
+    Fix: write 64 one-bits there.
     """
     if header.data_offset != NO_OFFSET:
         itself = "; it points at the header itself" if header.data_offset == header.offset else ""
@@ -89,7 +121,15 @@ def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD205", "table-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Table Offset")
+@rule(
+    "VHD205",
+    "table-offset",
+    part="header",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Table Offset",
+)
 def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """The block allocation table does not lie where a table can be.
 
@@ -118,17 +158,19 @@ def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
 @rule(
     "VHD206",
     "table-too-short",
+    part="header",
     severity=ERROR,
     code=Code.NOT_A_VHD,
+    doubts="data",
     spec="Dynamic Disk Header Format: Max Table Entries",
 )
 def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """The block allocation table has fewer entries than the disk has blocks.
 
     Checks: max table entries against the current size divided by the block size, rounded up, without 32-bit wrap.
-    Matters: the end of the disk has no place in the file. qemu, XenServer, VirtualBox and 7-Zip refuse the image;
+    Matters: the end of the disk has no place in the file. qemu, XenServer, VirtualBox and 7-Zip refuse the image.
         libvhdi reads past the table.
-    Fix: ask for the image again, or shrink it to the size that its table holds with the tool that resized it.
+    Fix: ask for the image again, or shrink it with the tool that resized it, to the size that its table holds.
     """
     needed = image.blocks_needed
     if header.max_table_entries < needed:
@@ -140,14 +182,21 @@ def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD207", "table-longer-than-disk", severity=WARNING, spec="Dynamic Disk Header Format: Max Table Entries; 7-Zip")
+@rule(
+    "VHD207",
+    "table-longer-than-disk",
+    part="header",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Max Table Entries; 7-Zip",
+)
 def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """The block allocation table has more entries than the disk has blocks.
 
     Checks: max table entries equals the current size divided by the block size, rounded up.
-    Matters: XenServer prepares tables for later growth like this, and most readers accept them. 7-Zip and DiscUtils
-        refuse the image.
-    Fix: if one of these must read it, rebuild it: `{rebuild}`
+    Matters: XenServer makes such tables, so that disks can grow later, and most readers accept them. 7-Zip and
+        DiscUtils refuse the image.
+    Fix: nothing need be done, unless one of these must read it. Then write the disk into a new image.
     """
     needed = image.blocks_needed
     if header.has_usable_block_size and header.max_table_entries > needed:
@@ -159,14 +208,22 @@ def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Faul
         )
 
 
-@rule("VHD208", "table-too-long-to-check", severity=ERROR, code=Code.NOT_A_VHD, spec="qemu: block/vpc.c; 7-Zip")
+@rule(
+    "VHD208",
+    "table-too-long-to-check",
+    part="header",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="qemu: block/vpc.c; 7-Zip",
+)
 def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
     """The block allocation table claims more entries than any real disk needs.
 
     Checks: max table entries is at most 8 388 608: a 2040 GiB disk in blocks of 256 KiB.
     Matters: the claim costs every reader memory, 16 GiB at the worst, and qemu and 7-Zip refuse the largest. vhdcheck
-        does not read such a table, so it cannot accept it either.
-    Fix: rebuild the image with blocks of 2 MiB: `{rebuild}`
+        does not read such a table, so it cannot accept the image either.
+    Fix: write the disk into a new image with blocks of 2 MiB.
     """
     if header.max_table_entries > MAX_ENTRIES:
         yield Fault(
@@ -177,13 +234,21 @@ def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD209", "block-size", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Block Size")
+@rule(
+    "VHD209",
+    "block-size",
+    part="header",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Block Size",
+)
 def block_size(header: DynamicHeader) -> Iterator[Fault]:
     """The block size is not a power of two of at least one sector.
 
     Checks: the block size has one bit set and is 512 or more.
-    Matters: blocks cannot be located. qemu, XenServer and 7-Zip refuse the image; others divided by zero here.
-    Fix: ask for the image again: it cannot be told how its blocks are laid out.
+    Matters: nothing says where a block ends. qemu, XenServer and 7-Zip refuse the image. Other readers divided by zero.
+    Fix: ask for the image again: nothing in it tells how its blocks are laid out.
     """
     if not header.has_usable_block_size:
         yield Fault(
@@ -194,32 +259,46 @@ def block_size(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD210", "block-size-unusual", severity=WARNING, spec="Dynamic Disk Header Format: Block Size; blktap: libvhd")
+@rule(
+    "VHD210",
+    "block-size-unusual",
+    part="header",
+    severity=WARNING,
+    spec="Dynamic Disk Header Format: Block Size; blktap: libvhd",
+)
 def block_size_unusual(header: DynamicHeader) -> Iterator[Fault]:
     """The blocks are not of 2 MiB.
 
     Checks: the block size is 2 097 152 bytes.
-    Matters: XenServer counts in blocks of 2 MiB whatever the header says. Larger ones it refuses; of smaller ones it
-        loads only part of the table, and `vhd-util repair` cuts data off while `vhd-util check` says "valid". Windows
-        makes 512 KiB and 2 MiB only.
-    Fix: rebuild the image, which uses 2 MiB: `{rebuild}`
+    Matters: XenServer counts in blocks of 2 MiB whatever the header says. It refuses larger ones. Of a table of smaller
+        ones it loads a part only, and its repair cuts data off although its check says "valid". qemu reads wrong data
+        from blocks under 4 KiB. Windows makes 512 KiB and 2 MiB only.
+    Fix: write the disk into a new image with blocks of 2 MiB.
     """
     if header.has_usable_block_size and header.block_size != BLOCK_SIZE:
         yield Fault(
-            "the block size is not 2 MiB, and XenServer would lose data",
+            "the block size is not 2 MiB, and XenServer would lose data"
+            + (", and qemu reads the bitmap as data" if header.block_size < LEAST_OF_QEMU else ""),
             header.span("block_size"),
             expected=exact(BLOCK_SIZE),
             found=exact(header.block_size),
         )
 
 
-@rule("VHD211", "header-reserved-bytes", severity=WARNING, spec="Dynamic Disk Header Format: Reserved")
+@rule(
+    "VHD211",
+    "header-reserved-bytes",
+    part="header",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Reserved",
+)
 def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header's reserved areas are not zero.
 
     Checks: bytes 60 to 63 and 768 to 1023 of the header.
     Matters: XenServer and 7-Zip refuse the image.
-    Fix: clear them: `{mend}`
+    Fix: clear them.
     """
     if header.reserved_1 or not is_zero(header.reserved_2):
         used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]

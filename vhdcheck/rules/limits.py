@@ -8,11 +8,10 @@ from vhdcheck.format import creators
 from vhdcheck.format.geometry import chs_size_down, chs_size_up
 from vhdcheck.format.limits import MAX_DYNAMIC
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import DIFFERENCING, FIXED, Footer
+from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, FIXED, Footer
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
 from vhdcheck.verdict.codes import Code
-from vhdcheck.verdict.remedies import MEND, REBUILD, SHRINK, TO_FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
     from vhdcheck.targets import Target
 
 COPY_IN_DOUBT = (
-    f"put the right footer in the copy's place: `{MEND}`; if that refuses, ask which of the two sizes is right"
+    "put the right footer in the copy's place, if the rest of the file tells which one that is. Otherwise ask its maker"
+    " which of the two sizes is right"
 )
 CYLINDER = 16 * 255 * SECTOR
 """The largest cylinder, in bytes: what rounding to a geometry can add."""
@@ -40,67 +40,61 @@ def _largest(limit: int) -> str:
     )
 
 
-@rule("VHD701", "virtual-size-over-limit", severity=ERROR, code=Code.VIRTUAL_SIZE, spec="the target")
+@rule("VHD701", "virtual-size-over-limit", part="footer", severity=ERROR, code=Code.VIRTUAL_SIZE, spec="the target")
 def virtual_size_over_limit(footer: Footer, target: Target) -> Iterator[Fault]:
     """The disk is larger than the target accepts.
 
     Checks: the current size against the target's limit, 40 GiB where nothing else is said.
     Matters: the import fails. It is the disk's size that counts, not the space in use. qemu-img rounds sizes up to what
         a geometry spans: 40G becomes 42 951 106 560 bytes, 1 433 600 too many.
-    Fix: shrink the file systems and partitions inside the guest, then the disk: convert to raw, `qemu-img resize
-        --shrink`, and convert back.
+    Fix: shrink the file systems and partitions inside the guest. Then shrink the disk to the limit or less.
     """
     limit = target.max_virtual_size
     if limit is None or footer.current_size <= limit:
         return
     over = footer.current_size - limit
     near = _is_near(footer.current_size, limit)
-    down = chs_size_down(limit)
     why = ""
     if near and footer.current_size == chs_size_up(limit):
         why = "; qemu-img rounded it up to what a geometry spans"
     yield Fault(
         f"the disk is {exact(over)} larger than the limit{why}",
         footer.span("current_size"),
-        expected=f"at most {exact(limit)}",
-        found=exact(footer.current_size),
-        fix=f"{_largest(limit)}. Once the guest's partitions end before that: `{SHRINK.replace('{size}', str(down))}`"
-        if near
-        else "",
+        expected=f"at most {exact(limit, footer.current_size)}",
+        found=exact(footer.current_size, limit),
+        fix=f"{_largest(limit)}. Once the guest's partitions end before that, shrink the disk to it" if near else "",
     )
 
 
-@rule("VHD702", "physical-size-over-limit", severity=ERROR, code=Code.PHYSICAL_SIZE, spec="the target")
+@rule("VHD702", "physical-size-over-limit", part="size", severity=ERROR, code=Code.PHYSICAL_SIZE, spec="the target")
 def physical_size_over_limit(size: int, target: Target) -> Iterator[Fault]:
     """The file is longer than the target accepts.
 
     Checks: the length of the file against the target's limit, 40 GiB where nothing else is said.
     Matters: the import fails. A fixed disk's file is 512 bytes longer than the disk, and bitmaps add 0.02 % to a
         dynamic one's, so a full disk of exactly the limit's size does not pass.
-    Fix: zero the free space inside the guest and rebuild the image as a dynamic one, which leaves out zeros:
-        `{rebuild}`
+    Fix: fill the free space inside the guest with zeros, and write the disk into a new dynamic image, which leaves
+        zeros out.
     """
     limit = target.max_physical_size
     if limit is None or size <= limit:
         return
     fix = ""
     if _is_near(size, limit):
-        down = chs_size_down(limit - SECTOR)
         fix = (
-            "a fixed disk's file is 512 bytes longer than the disk, and qemu-img would round up a dynamic one."
-            f" Make the guest's partitions end before {grouped(down)} bytes, then:"
-            f" `{SHRINK.replace('{size}', str(down))}`"
+            "a fixed disk's file is 512 bytes longer than the disk, and qemu-img would round up a dynamic one. Make the"
+            f" guest's partitions end before {grouped(chs_size_down(limit - SECTOR))} bytes, then shrink the disk to it"
         )
     yield Fault(
         f"the file is {exact(size - limit)} longer than the limit",
         Span(limit, size - limit, "file"),
-        expected=f"at most {exact(limit)}",
-        found=exact(size),
+        expected=f"at most {exact(limit, size)}",
+        found=exact(size, limit),
         fix=fix,
     )
 
 
-@rule("VHD703", "near-limit", severity=NOTE, code=Code.VIRTUAL_SIZE, spec="the target")
+@rule("VHD703", "near-limit", part="footer", severity=NOTE, code=Code.VIRTUAL_SIZE, spec="the target")
 def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
     """The disk or the file is just below the limit.
 
@@ -124,8 +118,8 @@ def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
             if footer.current_size < limit
             else f"the disk is exactly as large as the limit{over}",
             footer.span("current_size"),
-            expected=f"at most {exact(limit)}",
-            found=exact(footer.current_size),
+            expected=f"at most {exact(limit, footer.current_size)}",
+            found=exact(footer.current_size, limit),
             fix=f"leave it as it is; when it is made anew: {_largest(limit)}" if over else "",
         )
     limit = target.max_physical_size
@@ -133,19 +127,19 @@ def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
         yield Fault(
             f"the file is {human(limit - image.size)} below the limit",
             Span(0, image.size, "file"),
-            expected=f"at most {exact(limit)}",
-            found=exact(image.size),
+            expected=f"at most {exact(limit, image.size)}",
+            found=exact(image.size, limit),
         )
 
 
-@rule("VHD704", "full-size-over-limit", severity=NOTE, code=Code.PHYSICAL_SIZE, spec="the target")
+@rule("VHD704", "full-size-over-limit", part="image", severity=NOTE, code=Code.PHYSICAL_SIZE, spec="the target")
 def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
     """With every block in use the file would be longer than the target accepts.
 
     Checks: metadata, all blocks with their bitmaps, and the footer, against the limit on the file.
-    Matters: the image passes today; once the guest has written everywhere it does not.
-    Fix: none is needed today. Before a later import, zero the free space inside the guest and rebuild the image, which
-        leaves out zeros; or make the disk smaller.
+    Matters: the image passes today. Once the guest has written everywhere it does not.
+    Fix: nothing need be done today. Before a later import, fill the free space inside the guest with zeros and write
+        the disk into a new dynamic image, which leaves zeros out. Or make the disk smaller.
     """
     limit, header = target.max_physical_size, image.header
     if limit is None or header is None or image.footer is None or image.table is None or image.size > limit:
@@ -158,19 +152,27 @@ def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
         yield Fault(
             "the file would be over the limit with every block in use",
             Span(0, image.size, "file"),
-            expected=f"at most {exact(limit)}",
-            found=f"{exact(full)} when full, {exact(image.size)} now",
+            expected=f"at most {exact(limit, full)}",
+            found=f"{exact(full, limit)} when full, {exact(image.size)} now",
         )
 
 
-@rule("VHD705", "another-size-over-limit", severity=WARNING, code=Code.VIRTUAL_SIZE, spec="oslo.utils; libvhdi; qemu")
+@rule(
+    "VHD705",
+    "another-size-over-limit",
+    part="footer",
+    severity=WARNING,
+    code=Code.VIRTUAL_SIZE,
+    doubts="description",
+    spec="oslo.utils; libvhdi; qemu",
+)
 def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
     """Another reader sees a disk that is over the limit.
 
-    Checks: original size, size by geometry, and the sizes in the footer's copy, where the current size passes.
-    Matters: Glance and Nova (oslo.utils) and libvhdi take the original size, qemu the copy's or the geometry's; each of
+    Checks: original size, size by geometry, and the sizes in the footer's copy, if the current size passes.
+    Matters: Glance and Nova (oslo.utils) and libvhdi take the original size, qemu the copy's or the geometry's. Each of
         them would refuse the disk, or bill it.
-    Fix: rebuild the image, so that all sizes are the same: `{rebuild}`
+    Fix: make all sizes the same: set the original size to the current one, and write the geometry anew.
     """
     limit = target.max_virtual_size
     if limit is None or footer.current_size > limit:
@@ -183,57 +185,63 @@ def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Ite
     for size, span, who in sizes:
         if size > limit:
             fix = COPY_IN_DOUBT if span.part == "footer_copy" else ""
-            yield Fault(f"{who} would see a disk over the limit", span, f"at most {exact(limit)}", exact(size), fix)
+            yield Fault(
+                f"{who} would see a disk over the limit",
+                span,
+                f"at most {exact(limit, size)}",
+                exact(size, limit),
+                fix,
+            )
 
 
-@rule("VHD710", "disk-type-not-accepted", severity=ERROR, spec="the target")
+@rule("VHD710", "disk-type-not-accepted", part="footer", severity=ERROR, spec="the target")
 def disk_type_not_accepted(footer: Footer, target: Target) -> Iterator[Fault]:
     """The target does not take disks of this type.
 
-    Checks: fixed, dynamic or differencing against the target's list (a differencing disk has VHD501 of its own).
-    Matters: the import fails. Azure takes fixed disks only.
-    Fix: convert it to a type in the target's list, as the finding says.
+    Checks: fixed or dynamic against the target's list. A differencing disk has VHD501 of its own.
+    Matters: the import fails. Azure takes fixed disks only, Xen Orchestra none.
+    Fix: write the disk into a new image of a type in the target's list.
     """
     kind = creators.DISK_TYPES.get(footer.disk_type, "")
     if kind in ("fixed", "dynamic") and kind not in target.disk_types:
+        wanted = [name for name in target.disk_types if name != "differencing"]
         size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
-        command = TO_FIXED.replace("{size}", str(size)) if "fixed" in target.disk_types else REBUILD
         yield Fault(
-            f"{target.name} takes {' and '.join(target.disk_types)} disks only",
+            f"{target.name} takes {' and '.join(wanted) or 'no such'} disks only",
             footer.span("disk_type"),
-            expected=" or ".join(f"{FIXED if name == 'fixed' else 3} ({name})" for name in target.disk_types),
+            expected=" or ".join(f"{FIXED if name == 'fixed' else DYNAMIC} ({name})" for name in wanted),
             found=f"{footer.disk_type} ({kind})",
-            fix=f"convert it: `{command}`",
+            fix=f"write the disk into a new {wanted[0]} image of {grouped(size)} bytes" if wanted else "",
         )
 
 
-@rule("VHD711", "virtual-size-multiple", severity=ERROR, spec="the target")
+@rule("VHD711", "virtual-size-multiple", part="footer", severity=ERROR, spec="the target")
 def virtual_size_multiple(footer: Footer, target: Target) -> Iterator[Fault]:
     """The disk's size is not a multiple of what the target asks.
 
     Checks: the current size; Azure asks for whole MiB.
-    Matters: the import fails; Azure says "unsupported virtual size" or that the cookie is wrong.
-    Fix: resize the disk to the size in the finding, by way of raw: convert, `qemu-img resize`, convert back.
+    Matters: the import fails. Azure says "unsupported virtual size" or that the cookie is wrong.
+    Fix: enlarge the disk to the next such size.
     """
     multiple = target.virtual_size_multiple
     if multiple > SECTOR and footer.current_size % multiple and footer.disk_type != DIFFERENCING:
         up = round_up(footer.current_size, multiple)
         yield Fault(
-            f"{target.name} takes whole multiples of {human(multiple)} only; resize the disk to {up} bytes",
+            f"{target.name} takes whole multiples of {human(multiple)} only",
             footer.span("current_size"),
             expected=f"{grouped(up)} bytes ({human(up)})",
             found=f"{grouped(footer.current_size)} bytes: {grouped(footer.current_size % multiple)} over",
-            fix=f"resize it: `{TO_FIXED.replace('{size}', str(up))}`",
+            fix=f"enlarge the disk to {grouped(up)} bytes",
         )
 
 
-@rule("VHD712", "file-is-not-virtual-plus-512", severity=ERROR, spec="the target")
+@rule("VHD712", "file-is-not-virtual-plus-512", part="image", severity=ERROR, doubts="description", spec="the target")
 def file_is_not_virtual_plus_512(image: Image, target: Target) -> Iterator[Fault]:
     """The file is not exactly 512 bytes longer than the disk.
 
     Checks: for targets that ask it (Azure), the length of a fixed disk's file.
-    Matters: the import fails; Azure says that the footer's cookie is wrong.
-    Fix: rebuild the image in the right length, as the finding says.
+    Matters: the import fails. Azure says that the footer's cookie is wrong.
+    Fix: write the disk into a new fixed image of the right length.
     """
     footer = image.footer
     if footer is None or not target.file_is_virtual_plus_footer or footer.disk_type != FIXED:
@@ -245,43 +253,39 @@ def file_is_not_virtual_plus_512(image: Image, target: Target) -> Iterator[Fault
             Span(0, image.size, "file"),
             expected=f"{grouped(footer.current_size + SECTOR)} bytes",
             found=f"{grouped(image.size)} bytes",
-            fix=f"rebuild it: `{TO_FIXED.replace('{size}', str(size))}`",
+            fix=f"write the disk into a new fixed image, of {grouped(size)} bytes and the footer",
         )
 
 
-@rule("VHD713", "virtual-size-under-minimum", severity=ERROR, spec="the target")
+@rule("VHD713", "virtual-size-under-minimum", part="footer", severity=ERROR, spec="the target")
 def virtual_size_under_minimum(footer: Footer, target: Target) -> Iterator[Fault]:
     """The disk is smaller than the target accepts.
 
     Checks: the current size against the target's minimum.
     Matters: the import fails.
-    Fix: enlarge the disk, by way of raw: convert, `qemu-img resize`, convert back.
+    Fix: enlarge the disk.
     """
     least = target.min_virtual_size
     if least is not None and 0 < footer.current_size < least:
         yield Fault(
             f"{target.name} takes disks of at least {human(least)}",
             footer.span("current_size"),
-            expected=f"at least {exact(least)}",
-            found=exact(footer.current_size),
+            expected=f"at least {exact(least, footer.current_size)}",
+            found=exact(footer.current_size, least),
         )
 
 
-@rule("VHD714", "creator-not-resizable", severity=NOTE, spec="the target")
+@rule("VHD714", "creator-not-resizable", part="footer", severity=NOTE, spec="the target")
 def creator_not_resizable(footer: Footer, target: Target) -> Iterator[Fault]:
     """The target imports images of this creator, and cannot resize them.
 
     Checks: the creator application against the target's list.
     Matters: servers of a larger flavour fail to build from the image (reported for Rackspace and images by qemu-img).
-    Fix: convert it to a fixed disk with qemu-img, then to a dynamic one with vhd-util, on a machine with XenServer's
-        tools (Rackspace's how-to of 2020). It can be imported as it is.
+    Fix: it can be imported as it is. If its servers must be resized, write it anew with XenServer's vhd-util.
     """
     tag = footer.creator_application.decode("latin-1").rstrip("\0 ")
     if tag in target.unresizable_creators:
-        creator = creators.CREATORS.get(footer.creator_application, tag)
         yield Fault(
-            f"{target.name} cannot resize images by {creator}",
+            f"{target.name} cannot resize images by {creators.program(footer) or tag}",
             footer.span("creator_application"),
-            expected="tap",
-            found=tag,
         )

@@ -1,4 +1,4 @@
-"""VHD1xx: where the footer points: nowhere for a fixed disk, to the dynamic header for another."""
+"""VHD109 to VHD112: where the footer points: nowhere for a fixed disk, to the dynamic header for another."""
 
 from __future__ import annotations
 
@@ -19,31 +19,46 @@ PRINTED_NO_OFFSET = 0xFFFF_FFFF
 """What the specification prints for the data offset of a fixed disk."""
 
 
-@rule("VHD109", "fixed-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+@rule(
+    "VHD109",
+    "fixed-data-offset",
+    part="footer",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format: Data Offset",
+)
 def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
     """A fixed disk's footer points at a dynamic header.
 
     Checks: the data offset of a fixed disk, which is 64 one-bits.
-    Matters: type and data offset contradict each other, and readers follow one or the other: a qemu that finds a
-        dynamic disk's copy at the start ignores the type. XenServer and libvhdi refuse the image.
-    Fix: find out from its maker whether the disk is fixed or dynamic, and rebuild it: `{rebuild}`
+    Matters: type and data offset contradict each other, and readers follow one or the other. qemu reads a dynamic disk
+        if it finds a copy of the footer at the start, whatever the type says. XenServer and libvhdi refuse the image.
+    Fix: ask its maker whether the disk is fixed or dynamic, and for an image that says so.
     """
     if footer.disk_type == FIXED and footer.data_offset not in (NO_OFFSET, PRINTED_NO_OFFSET):
         yield Fault(
-            "the disk is fixed, yet its data offset points somewhere",
+            "the disk is fixed, and its data offset points somewhere",
             footer.span("data_offset"),
             expected=f"0x{NO_OFFSET:016x}",
             found=f"0x{footer.data_offset:016x}",
         )
 
 
-@rule("VHD110", "fixed-data-offset-32-bits", severity=WARNING, spec="Hard Disk Footer Format: Data Offset")
+@rule(
+    "VHD110",
+    "fixed-data-offset-32-bits",
+    part="footer",
+    severity=WARNING,
+    doubts="description",
+    spec="Hard Disk Footer Format: Data Offset",
+)
 def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
     """A fixed disk's data offset is 0xFFFFFFFF, as the specification prints it, instead of 64 one-bits.
 
     Checks: the data offset of a fixed disk.
-    Matters: every writer uses 64 one-bits; XenServer and libvhdi refuse the value that the specification prints.
-    Fix: write 64 one-bits there: `{mend}`
+    Matters: every writer uses 64 one-bits. XenServer and libvhdi refuse the value that the specification prints.
+    Fix: write 64 one-bits there.
     """
     if footer.disk_type == FIXED and footer.data_offset == PRINTED_NO_OFFSET:
         yield Fault(
@@ -54,13 +69,21 @@ def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD111", "dynamic-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+@rule(
+    "VHD111",
+    "dynamic-data-offset",
+    part="footer",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format: Data Offset",
+)
 def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
     """A dynamic disk's footer does not point at a place for a dynamic header.
 
-    Checks: the data offset: a multiple of 512, behind the footer's copy, with 1024 bytes of the file behind it.
+    Checks: the data offset is a multiple of 512, behind the footer's copy, with 1024 bytes of the file behind it.
     Matters: without the header no reader finds the data.
-    Fix: ask for the image again; nothing in it says where its data is.
+    Fix: ask for the image again: nothing in it says where its data is.
     """
     if not footer.is_sparse:
         return
@@ -77,13 +100,20 @@ def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD112", "data-offset-unusual", severity=NOTE, spec="Xen Orchestra: vhd-lib")
+@rule(
+    "VHD112",
+    "data-offset-unusual",
+    part="footer",
+    severity=NOTE,
+    doubts="description",
+    spec="Xen Orchestra: vhd-lib",
+)
 def data_offset_unusual(footer: Footer, image: Image) -> Iterator[Fault]:
     """The dynamic header does not follow the footer's copy.
 
     Checks: the data offset is 512.
-    Matters: the specification allows it; Xen Orchestra and ocaml-vhd look for the header at 512 only.
-    Fix: if one of these must read it, rebuild it: `{rebuild}`
+    Matters: the specification allows other places. Xen Orchestra and ocaml-vhd look for the header at 512 only.
+    Fix: nothing need be done, unless one of these must read it. Then write the disk into a new image.
     """
     if footer.is_sparse and SECTOR < footer.data_offset < image.size:
         yield Fault(

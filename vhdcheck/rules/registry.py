@@ -1,8 +1,16 @@
 """How a rule is declared, found, and run.
 
-A rule is a generator over one part of the image. Its first parameter names that part (`footer`, `copies`, `header`,
-`table`, ...; see `PARTS`); further parameters are taken by name from `image`, `target` and `now`. It yields Faults;
-number, slug, severity and message code are declared once, by the decorator, and cannot drift.
+A rule is a generator over one part of the image. The decorator says which part that is (see `PARTS`), and the plan's
+`Known(part, value)` makes the rules of that part run. A rule's first parameter is the part's value. Further parameters
+are taken by name from `image`, `target` and `now`. A rule yields Faults; number, slug, part, severity, message code and
+what it doubts are declared once, by the decorator, and cannot drift.
+
+A rule says in words what is wrong, what that means and what can be done. It names no command: an image has one repair,
+and that is planned from all findings together. What a rule doubts is for that plan:
+
+* "data": the guest's data may be wrong or missing. Nothing that is written from this image can be called the same.
+* "description": the data is there and in its place, and what describes it is wrong. It can be written anew.
+* "": neither is in doubt. The image is what it says, and the destination does not want that.
 """
 
 from __future__ import annotations
@@ -19,8 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from vhdcheck.errors import UsageError
 from vhdcheck.targets import suggestion
 from vhdcheck.verdict.codes import Code
-from vhdcheck.verdict.finding import Finding, Severity
-from vhdcheck.verdict.remedies import MEND, REBUILD, fitted
+from vhdcheck.verdict.finding import Doubt, Finding, Severity
 
 if TYPE_CHECKING:
     from vhdcheck.format.span import Span
@@ -29,22 +36,22 @@ if TYPE_CHECKING:
 
 NOTE, WARNING, ERROR = Severity.NOTE, Severity.WARNING, Severity.ERROR
 
-PARTS: Final = (
-    "size",
-    "file",
-    "footer",
-    "copies",
-    "header",
-    "no_header",
-    "locators",
-    "table",
-    "batmap",
-    "slack",
-    "bitmaps",
-    "image",
-    "crash",
-)
-"""The parts of an image that a rule can examine; `image` is the whole, once everything else is known."""
+PARTS: Final = {
+    "size": "the length of the file, an int",
+    "file": "both ends of the file, and a footer that is not at its end: FileEnds",
+    "footer": "the Footer that is judged",
+    "copies": "the Image, once the footer, its copy and what else looks like one are known",
+    "header": "the DynamicHeader",
+    "no_header": "what stands in the DynamicHeader's place and is none",
+    "locators": "the used ParentLocators with their texts, a tuple",
+    "table": "what the block allocation table says: Table",
+    "batmap": "XenServer's Batmap; None where there is none",
+    "slack": "the space before the footer: Slack",
+    "bitmaps": "what the sector bitmaps say, if deep: Bitmaps",
+    "image": "the Image, once everything else is known",
+    "crash": "what another rule failed with, in words",
+}
+"""The parts of an image that a rule can examine, and the value that it is given."""
 
 _SECTION: Final = re.compile(r"^ *(Checks|Matters|Fix): ", re.MULTILINE)
 
@@ -69,8 +76,11 @@ class Rule:
 
     id: str
     slug: str
+    part: str
+    """What it examines, one of PARTS."""
     severity: Severity
     code: Code
+    doubts: Doubt
     spec: str
     """Where the demand comes from: a section of the specification, or the tool that makes it."""
     examines: RuleFunction
@@ -97,8 +107,7 @@ class Rule:
     @cached_property
     def _sections(self) -> dict[str, str]:
         parts = _SECTION.split(self._text)
-        folded = {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-        return {name: text.replace("{rebuild}", REBUILD).replace("{mend}", MEND) for name, text in folded.items()}
+        return {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
     @property
     def checks(self) -> str:
@@ -112,10 +121,10 @@ class Rule:
 
     @property
     def fix(self) -> str:
-        """How to mend it, with `{in}`, `{in_option}` and `{out}` for the file names."""
+        """What can be done, in words."""
         return self._sections.get("Fix", "")
 
-    def finding(self, fault: Fault, image: Image, target: Target) -> Finding:
+    def finding(self, fault: Fault, target: Target) -> Finding:
         """Complete a fault that an image has."""
         raised = self.slug in target.refuses and self.severity < ERROR
         return Finding(
@@ -127,9 +136,10 @@ class Rule:
             at=fault.at,
             expected=fault.expected,
             found=fault.found,
-            fix=fitted(fault.fix or self.fix, image, target),
+            fix=fault.fix or self.fix,
             related=fault.related,
             raised_by=target.name if raised else "",
+            doubts=self.doubts,
         )
 
 
@@ -141,15 +151,24 @@ _BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
 
 
 def rule(
-    number: str, slug: str, *, severity: Severity, code: Code = Code.UNSPECIFIED, spec: str
+    number: str,
+    slug: str,
+    *,
+    part: str,
+    severity: Severity,
+    code: Code = Code.UNSPECIFIED,
+    doubts: Doubt = "",
+    spec: str,
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Declare a rule.
 
     Args:
         number: `VHD` and three digits; the hundreds name the structure.
         slug: the defect in kebab-case.
+        part: what it examines, one of PARTS; the value of that is the rule's first argument.
         severity: what it means by the format alone; a target may raise it.
         code: the message code that it means where it is an ERROR.
+        doubts: "data" or "description", where one of them may be wrong.
         spec: where the demand comes from.
     """
 
@@ -157,11 +176,11 @@ def rule(
         parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
         if number in RULES or any(slug == other.slug for other in RULES.values()):
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
-        if parameters[0] not in PARTS:
-            raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
+        if part not in PARTS:
+            raise AssertionError(f"{function.__name__}: examines {part!r}, which is no part of an image")
         needs = next((usual for usual in (_IMAGE, _TARGET) if usual == parameters[1:]), parameters[1:])
-        RULES[number] = Rule(number, slug, severity, code, spec, function, needs)
-        _BY_PART[parameters[0]].append(RULES[number])
+        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, needs)
+        _BY_PART[part].append(RULES[number])
         return function
 
     return register
@@ -172,8 +191,8 @@ def in_order() -> None:
     rules = sorted(RULES.items())
     RULES.clear()
     RULES.update(rules)
-    for part in _BY_PART.values():
-        part.sort(key=attrgetter("id"))
+    for of_part in _BY_PART.values():
+        of_part.sort(key=attrgetter("id"))
 
 
 def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:  # noqa: ANN401
@@ -202,10 +221,10 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
             else:
                 faults = each.examines(value, *[given[name] for name in needs])
             for fault in faults:
-                found.append(each.finding(fault, image, target))  # noqa: PERF401 (what came before a crash counts)
+                found.append(each.finding(fault, target))  # noqa: PERF401 (what came before a crash counts)
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
-            found.append(RULES["VHD999"].finding(next(iter(internal_error(crash))), image, target))
+            found.append(RULES["VHD999"].finding(next(iter(internal_error(crash))), target))
     return found
 
 
@@ -243,12 +262,12 @@ def _unknown(word: str) -> UsageError:
     return UsageError(f"unknown rule {word!r}{suggestion(word, known)}")
 
 
-@rule("VHD999", "internal-error", severity=ERROR, spec="none: a defect of vhdcheck")
+@rule("VHD999", "internal-error", part="crash", severity=ERROR, doubts="data", spec="none: a defect of vhdcheck")
 def internal_error(crash: str) -> Iterator[Fault]:
     """A rule of vhdcheck failed on this image.
 
     Checks: that every rule comes to an end.
-    Matters: the image is neither accepted nor refused by that rule; to be safe it counts as refused, with status 2.
-    Fix: report it, with the first 4 KiB and the last 4 KiB of the image.
+    Matters: that rule says nothing about the image. To be safe it counts as refused, and the exit status is 2.
+    Fix: report it to vhdcheck, with the first 4 KiB and the last 4 KiB of the image.
     """
     yield Fault(f"a rule failed, so the image cannot be called accepted: {crash}")

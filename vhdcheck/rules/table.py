@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import DIFFERENCING, is_zero
+from vhdcheck.image import vital
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 from vhdcheck.verdict.codes import Code
@@ -50,15 +51,24 @@ def _fault(image: Image, hits: Hits, message: str, expected: str, fix: str = "")
     )
 
 
-@rule("VHD301", "metadata-overlap", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+@rule(
+    "VHD301",
+    "metadata-overlap",
+    part="image",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format",
+)
 def metadata_overlap(image: Image) -> Iterator[Fault]:
     """Two structures of the image share bytes.
 
-    Checks: the footer, its copy, the dynamic header, the table, the batmap and the parent locators are disjoint.
-    Matters: writing one destroys the other; what one of them says is not what was meant.
-    Fix: ask for the image again; its maker is at fault.
+    Checks: the footer, its copy, the dynamic header, the table, the batmap's header and the texts of the parent
+        locators are disjoint. The batmap has VHD411 of its own, and the rooms of parent locators have VHD518.
+    Matters: writing one destroyed the other, so what one of them says is not what was meant.
+    Fix: ask for the image again, made by another program.
     """
-    regions = list(image.metadata)
+    regions = vital(image)
     if image.footer is not None and image.footer is not image.copy:
         regions.append(Span(image.footer.offset, len(image.footer.raw), "footer"))
     regions.sort(key=lambda span: span.offset)
@@ -76,29 +86,47 @@ def metadata_overlap(image: Image) -> Iterator[Fault]:
             furthest = region
 
 
-@rule("VHD302", "block-in-metadata", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD302",
+    "block-in-metadata",
+    part="table",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies over the image's own structures.
 
-    Checks: no block shares bytes with the footer's copy, the header, the table, the batmap or a parent locator.
+    Checks: no block of the disk shares bytes with the footer's copy, the header, the table, the batmap's header or the
+        text of a parent locator.
     Matters: the guest reads metadata as its data, and a write to the block destroys the image. qemu, libvhdi and
-        dissect read on without a word. A zeroed sector of the table looks like this.
-    Fix: ask for the image again; these blocks' true places are not known.
+        dissect read on without a word. A sector of the table that was overwritten with zeros looks like this.
+    Fix: ask for the image again: nothing says where these blocks really are.
     """
     if table.in_metadata.count:
         many = count(table.in_metadata.count, "block")
         where = " and the ".join(region.words for region in table.hit_regions)
-        floor = max(span.end for span in image.metadata)
+        floor = max(span.end for span in vital(image))
         yield _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
 
 
-@rule("VHD303", "block-past-end", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD303",
+    "block-past-end",
+    part="table",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies behind the end of the file.
 
-    Checks: every block, bitmap and data, ends inside the file. Sums do not wrap at 32 bits, as vhd-util's do.
-    Matters: the data is not there: the file is truncated or the table damaged.
-    Fix: transfer the image again and compare checksums of the whole file; if it is like that at its origin, the missing
+    Checks: every block of the disk, bitmap and data, ends inside the file. Sums do not wrap at 32 bits, as vhd-util's
+        do.
+    Matters: the data is not there. Either the end of the file is missing or the table is damaged.
+    Fix: transfer the image again and compare checksums of the whole file. If it is like that at its origin, the missing
         blocks are lost.
     """
     hits = table.past_end
@@ -113,11 +141,19 @@ def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     )
 
 
-@rule("VHD304", "block-over-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD304",
+    "block-over-footer",
+    part="table",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def block_over_footer(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies over the footer.
 
-    Checks: every block ends where the footer begins, or before.
+    Checks: every block of the disk ends where the footer begins, or before.
     Matters: the guest reads the footer as its data, and a write to the block destroys the footer. qemu compares with
         the end of the file only.
     Fix: ask for the image again: 512 bytes or more of this block are lost.
@@ -144,30 +180,45 @@ def _short_last_block(table: Table, image: Image) -> int:
     return max(0, table.claimed_end - image.footer_offset) if end <= image.footer_offset else 0
 
 
-@rule("VHD305", "last-block-short", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD305",
+    "last-block-short",
+    part="table",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Block Allocation Table and Data Blocks",
+)
 def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
     """The last block is cut off behind the end of the disk.
 
-    Checks: the disk's last block is stored whole, also where the disk ends in the middle of it.
-    Matters: nothing of the guest's is lost, but qemu and 7-Zip refuse the image; XenServer, libvhdi and dissect read
-        it.
-    Fix: put the missing zeros before the footer, by the command in the finding.
+    Checks: the disk's last block is stored whole, even if the disk ends in the middle of it.
+    Matters: nothing of the guest's is lost. qemu and 7-Zip refuse the image, XenServer, libvhdi and dissect read it.
+    Fix: put the missing zeros before the footer.
     """
     if missing := _short_last_block(table, image):
         hits = table.past_end if table.past_end.count else table.over_footer
-        fix = f"`head -c -512 {{in}} > {{out}} && truncate -s +{missing} {{out}} && tail -c 512 {{in}} >> {{out}}`"
         message = f"the last block is cut off by {exact(missing)}, all of it behind the end of the disk"
-        yield _fault(image, hits, message, f"a footer at 0x{table.claimed_end:x}", f"put the missing zeros back: {fix}")
+        fix = f"put {exact(missing)} of zeros before the footer"
+        yield _fault(image, hits, message, f"a footer at 0x{table.claimed_end:x}", fix)
 
 
-@rule("VHD306", "duplicate-block", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD306",
+    "duplicate-block",
+    part="table",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
     """Two blocks have the same place.
 
-    Checks: no two entries of the table are equal, whatever their order.
+    Checks: no two entries of the disk's blocks are equal, whatever their order.
     Matters: one of the two shows the other's data, and a write to one changes both. qemu, 7-Zip, libvhdi and dissect
         read on without a word.
-    Fix: ask for the image again; which of the blocks the data belongs to is not known.
+    Fix: ask for the image again: nothing says which of the blocks the data belongs to.
     """
     if table.duplicate.count:
         message = f"{count(table.duplicate.count, 'block')} at the same place as another"
@@ -175,14 +226,20 @@ def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
 
 
 @rule(
-    "VHD307", "overlapping-blocks", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks"
+    "VHD307",
+    "overlapping-blocks",
+    part="table",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
 )
 def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
     """A block begins inside another one.
 
-    Checks: blocks, bitmap and data, are disjoint, whatever their order.
-    Matters: a write to one damages the other. Writers that forget the bitmap (blocks every 4096 sectors instead of
-        4097) make every block overlap the next.
+    Checks: the disk's blocks, bitmap and data, are disjoint, whatever their order.
+    Matters: a write to one damages the other. Writers that forget the bitmap put a block every 4096 sectors instead of
+        4097, and each overlaps the next.
     Fix: ask for the image again, made by another program.
     """
     if table.overlapping.count:
@@ -191,26 +248,47 @@ def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
         yield _fault(image, table.overlapping, message, f"{length} sectors for each block: bitmap and data")
 
 
-@rule("VHD308", "entry-beyond-disk", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD308",
+    "entry-beyond-disk",
+    part="table",
+    severity=WARNING,
+    doubts="description",
+    spec="Block Allocation Table and Data Blocks",
+)
 def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
     """The table has blocks behind the end of the disk.
 
     Checks: entries from the current size divided by the block size on are unused.
-    Matters: they take space that no guest sees, and may be what is left of a shrunk disk's data.
-    Fix: rebuild the image, which drops them: `{rebuild}`
+    Matters: no reader shows these blocks, so none of the guest's data is in doubt, wherever they lie. They take space,
+        and may be what is left of a larger disk. If one of them lies behind the end of the file, qemu and 7-Zip refuse
+        the image.
+    Fix: write the disk into a new image, which leaves them out.
     """
     if table.beyond_disk.count:
         message = f"{count(table.beyond_disk.count, 'block')} behind the end of the disk"
+        if table.beyond_past_end.count:
+            message += ", also behind the end of the file, so that qemu and 7-Zip do not open the image"
+        elif table.beyond_faulty.count:
+            what = "of it lies" if table.beyond_faulty.count == 1 else "of them lie"
+            message += f"; {table.beyond_faulty.count} {what} over other things, and no data of the disk is in doubt"
         yield _fault(image, table.beyond_disk, message, f"unused entries from {image.blocks_needed} on")
 
 
-@rule("VHD309", "table-padding", severity=NOTE, spec="Block Allocation Table and Data Blocks; DiscUtils")
+@rule(
+    "VHD309",
+    "table-padding",
+    part="table",
+    severity=NOTE,
+    doubts="description",
+    spec="Block Allocation Table and Data Blocks; DiscUtils",
+)
 def table_padding(table: Table, image: Image) -> Iterator[Fault]:
     """The rest of the table's last sector holds something.
 
     Checks: what follows the last entry in its sector is all zeros or all ones.
-    Matters: nobody reads it; it may be leaked memory, or entries that a wrong count of entries leaves out.
-    Fix: rebuild the image: `{rebuild}`
+    Matters: nobody reads it. It may be leaked memory, or entries that a wrong count of entries leaves out.
+    Fix: fill it with ones.
     """
     padding = table.padding
     if not is_zero(padding) and padding.strip(b"\xff"):
@@ -223,19 +301,30 @@ def table_padding(table: Table, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD310", "metadata-behind-blocks", severity=WARNING, spec="vhd-util check; ocaml-vhd")
+@rule(
+    "VHD310",
+    "metadata-behind-blocks",
+    part="image",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check; ocaml-vhd",
+)
 def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
     """A structure of the image lies behind its blocks.
 
     Checks: header, table, batmap and parent locators come before the first block.
-    Matters: the specification allows it; XenServer refuses the image ("clobbers headers"), and importers that read a
+    Matters: the specification allows it. XenServer refuses the image ("clobbers headers"), and importers that read a
         stream need the table before the blocks.
-    Fix: rebuild the image: `{rebuild}`
+    Fix: write the disk into a new image, which puts its parts in order.
     """
     table = image.table
     if table is None or not table.data_end:
         return
-    late = [span for span in image.metadata if span.offset >= table.data_start and span.offset < image.footer_offset]
+    late = [
+        span
+        for span in image.metadata
+        if table.data_start <= span.offset < image.footer_offset and span not in table.hit_rooms
+    ]
     if late and not table.in_metadata.count:
         yield Fault(
             f"the {late[-1].words} lies behind the first block",
@@ -245,11 +334,11 @@ def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD311", "no-blocks", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+@rule("VHD311", "no-blocks", part="table", severity=NOTE, spec="Block Allocation Table and Data Blocks")
 def no_blocks(table: Table, image: Image) -> Iterator[Fault]:
     """The image holds no data: no block is in use.
 
-    Checks: the table has a used entry; of a differencing disk the parent may hold everything.
+    Checks: the table has a used entry. A differencing disk may have none, as its parent may hold everything.
     Matters: it is an empty disk. If it should hold a system, its conversion or export failed without a word.
     Fix: if that was not meant, convert or export the disk again and compare the file's size.
     """
@@ -259,7 +348,7 @@ def no_blocks(table: Table, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD312", "first-block-unused", severity=NOTE, spec="Block Allocation Table and Data Blocks")
+@rule("VHD312", "first-block-unused", part="table", severity=NOTE, spec="Block Allocation Table and Data Blocks")
 def first_block_unused(table: Table, image: Image) -> Iterator[Fault]:
     """The disk's first block is not in use: it has no boot sector and no partition table.
 
@@ -269,3 +358,26 @@ def first_block_unused(table: Table, image: Image) -> Iterator[Fault]:
     """
     if table.used and not table.first_block_used and not _is_child(image):
         yield Fault("the first block, where a boot sector would be, is not in use", _entry(image, 0))
+
+
+@rule(
+    "VHD313",
+    "block-in-locator-room",
+    part="table",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+)
+def block_in_locator_room(table: Table, image: Image) -> Iterator[Fault]:
+    """A block lies in the room of a parent locator, behind its text.
+
+    Checks: no block of the disk shares bytes with the room that is set apart for a parent locator. Its text has VHD302.
+    Matters: the block's data and the text are both intact. A longer path that is written there would destroy the block.
+        XenServer refuses the image ("clobbers headers").
+    Fix: make the room smaller, or write the disk into a new image.
+    """
+    rooms = [room for room in table.hit_rooms if room.part == "parent_locator_data"]
+    if rooms:
+        where = " and ".join(room.words for room in rooms)
+        message = f"{count(table.in_rooms.count, 'block')} in the room of {where}, behind its text"
+        yield _fault(image, table.in_rooms, message, f"0x{max(room.end for room in rooms):x} or higher")

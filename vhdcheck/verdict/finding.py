@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from vhdcheck.format.span import Span
@@ -27,6 +27,10 @@ class Severity(IntEnum):
         return self.name.lower()
 
 
+Doubt: TypeAlias = Literal["", "data", "description"]
+"""What a finding puts in doubt: the guest's data, what describes it, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One defect, at one place."""
@@ -43,7 +47,9 @@ class Finding:
     expected: str = ""
     found: str = ""
     fix: str = ""
-    """What to do. Commands stand in backquotes; `{in}` and `{out}` stand for the image and its mended copy."""
+    """What can be done, in words."""
     related: tuple[Span, ...] = ()
     raised_by: str = ""
     """The target that made an ERROR of it, where the format alone would not."""
+    doubts: Doubt = ""
+    """What is in doubt where this is found: "data", "description" or nothing. A repair depends on it."""
