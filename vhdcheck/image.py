@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 
 class FileEnds(NamedTuple):
-    """The first and the last bytes of a file, at most 4 KiB each, and what it is taken for."""
+    """The first and the last bytes of a file, at most 4 KiB each."""
 
     size: int
     head: bytes
     tail: bytes
-    lookalike: Format | None = None
-    """The other format that a file without a footer is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,8 @@ class Image:
     """The footer at the end of the file."""
     stray: Footer | None = None
     """A footer with something behind it, in a file that does not end with one: cut behind it, the file is whole."""
+    lookalike: Format | None = None
+    """The other format that a file without a footer is of."""
     copy: Footer | None = None
     """The footer's copy at offset 0 of a dynamic or differencing disk."""
     footer: Footer | None = None

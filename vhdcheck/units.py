@@ -21,8 +21,7 @@ _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.I
 def parse_size(text: str | int) -> int:
     """Read a size such as `160GiB`, `1.5 TiB`, `40G` or `42949672960`.
 
-    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img. A small number without a unit
-    is refused, because whoever writes `40` means GiB and not bytes.
+    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img.
 
     Args:
         text: a number with an optional unit, or an integer count of bytes.
@@ -31,7 +30,7 @@ def parse_size(text: str | int) -> int:
         The size in bytes.
 
     Raises:
-        UsageError: it is not a size, not a whole number of bytes, or so small that a unit must be missing.
+        UsageError: it is not a size, or not a whole number of bytes.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         if text < 0:
@@ -40,15 +39,26 @@ def parse_size(text: str | int) -> int:
     match = _SIZE.fullmatch(text) if isinstance(text, str) and len(text) <= 64 else None  # noqa: PLR2004
     if match is None:
         raise UsageError(f"not a size: {text!r} (write 40GiB, 1.5TiB or a number of bytes)")
-    number, unit, byte = match.groups()
+    number, unit, _ = match.groups()
     factor = _UNITS[unit.lower()]
     whole, _, fraction = number.partition(".")
     scaled, rest = divmod(int(whole + fraction) * factor, int("1" + "0" * len(fraction)))
     if rest:
         raise UsageError(f"not a whole number of bytes: {text!r}")
-    if not unit and not byte and 0 < scaled < MIB:
-        raise UsageError(f"a unit is missing: write {number}GiB or {number}MiB, or {number}B if {text!r} means bytes")
     return scaled
+
+
+def parse_limit(text: str | int) -> int:
+    """Read the size of a disk or file that is a limit. One under 1 MiB needs a unit: `40` means GiB, and says bytes.
+
+    Raises:
+        UsageError: as `parse_size`, or the unit is missing.
+    """
+    size = parse_size(text)
+    if isinstance(text, str) and 0 < size < MIB and text.strip()[-1].isdigit():
+        number = text.strip()
+        raise UsageError(f"a unit is missing: write {number}GiB or {number}MiB, or {number}B if it means bytes")
+    return size
 
 
 def grouped(number: int) -> str:

@@ -58,7 +58,7 @@ def test_every_code_is_explained(main: Main) -> None:
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("footer-cheksum", "footer-checksum"), ("VHD1033", "VHD103"), ("trailing-byte", "trailing-bytes")],
+    [("footer-cheksum", "footer-checksum"), ("VHD6066", "VHD606"), ("trailing-byte", "trailing-bytes")],
 )
 def test_a_typo_gets_a_suggestion(main: Main, word: str, meant: str) -> None:
     done = main("--explain", word)

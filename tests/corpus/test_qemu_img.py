@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,11 +158,10 @@ def test_another_format(target: str, other: tuple[Path, str], tmp_path: Path, ru
     (finding,) = (finding for finding in report.findings if finding.severity == Severity.ERROR)
     assert (finding.slug, finding.found) == ("other-format", name)
 
-    command = re.search(r"`(.+?)`", finding.fix)
-    assert command is not None
+    lookalike = report.image.lookalike
+    assert lookalike is not None
     mended = tmp_path / "mended.vhd"
-    line = command[1].replace("{in}", str(path)).replace("{out}", str(mended))
-    subprocess.run(line, shell=True, check=True, timeout=60)  # noqa: S602 (it is meant to be pasted into a shell)
+    run_tool("qemu-img", "convert", "-f", lookalike.driver, "-O", "vpc", path, mended)
     after = check(mended, target=target)
     assert after.ok
     assert after.image.footer is not None

@@ -61,7 +61,8 @@ def cases(draw: st.DrawFn) -> Case:
     metadata = draw(st.lists(spans, max_size=4))
     metadata += draw(st.lists(st.builds(Span, st.integers(0, max(size, 1)), st.integers(1, slot)), max_size=1))
     needed = draw(st.integers(0, 26))
-    return Case(entries, facts.Bounds(needed, slot, metadata, footer, size), draw(st.integers(1, 4)))
+    rooms = draw(st.lists(spans, max_size=2))
+    return Case(entries, facts.Bounds(needed, slot, metadata, footer, size, rooms), draw(st.integers(1, 4)))
 
 
 class Twin:
@@ -70,34 +71,52 @@ class Twin:
     def __init__(self, case: Case) -> None:
         bounds, self.slot = case.bounds, case.bounds.slot
         entries = list(layout.block_allocation_table(len(case.entries)).parse(case.raw))
-        used = [(block, sector) for block, sector in enumerate(entries) if sector != UNUSED]
+        every = [(block, sector) for block, sector in enumerate(entries) if sector != UNUSED]
+        used = [hit for hit in every if hit[0] < bounds.needed]
+        spare = [hit for hit in every if hit[0] >= bounds.needed]
         past_end = [hit for hit in used if self.end(hit) > bounds.size]
         over_footer = [hit for hit in used if bounds.footer < self.end(hit) <= bounds.size]
         in_metadata = [hit for hit in used if any(self.shares(hit, span) for span in bounds.metadata)]
+        in_rooms = [
+            hit for hit in used if hit not in in_metadata and any(self.shares(hit, span) for span in bounds.rooms)
+        ]
+        rooms = [span for span in bounds.rooms if any(self.shares(hit, span) for hit in in_rooms)]
         regions = [span for span in bounds.metadata if any(self.shares(hit, span) for hit in used)]
         sane = [hit for hit in used if hit not in past_end and hit not in in_metadata]
         starts = [sector for _, sector in sane]
         duplicates = [hit for index, hit in enumerate(sane) if hit[1] in starts[:index]]
         inside = {a for a in starts for b in starts if 0 < (a - b) * SECTOR < self.slot}
-        gaps = [self.gap(start, starts) for start in set(starts)]
+        blocks = [Span(sector * SECTOR, self.slot) for _, sector in used]
+        faulty = [
+            hit
+            for hit in spare
+            if self.end(hit) > bounds.footer or any(self.shares(hit, span) for span in (*bounds.metadata, *blocks))
+        ]
+        owned = sane + [hit for hit in spare if hit not in faulty]
+        taken = [sector for _, sector in owned]
+        gaps = [self.gap(start, taken) for start in set(taken)]
         self.values: dict[str, Any] = {
             "entries": len(entries),
-            "used": len(used),
-            "first_block_used": bool(entries) and entries[0] != UNUSED,
-            "data_start": min(starts, default=0) * SECTOR,
-            "data_end": max((self.end(hit) for hit in sane), default=0),
+            "used": len(every),
+            "first_block_used": any(block == 0 for block, _ in used),
+            "data_start": min(taken, default=0) * SECTOR,
+            "data_end": max((self.end(hit) for hit in owned), default=0),
             "claimed_end": max((self.end(hit) for hit in used), default=0),
             "last_block": max(used, key=lambda hit: (hit[1], -hit[0]), default=(-1, 0))[0],
             "in_order": starts == sorted(starts),
             "gaps": sum(gaps),
             "largest_gap": max(gaps, default=0),
             "hit_regions": tuple(regions),
+            "hit_rooms": tuple(rooms),
         }
         self.hits = {
             "past_end": past_end,
             "over_footer": over_footer,
             "in_metadata": in_metadata,
-            "beyond_disk": [hit for hit in used if hit[0] >= bounds.needed],
+            "in_rooms": in_rooms,
+            "beyond_disk": spare,
+            "beyond_faulty": faulty,
+            "beyond_past_end": [hit for hit in spare if self.end(hit) > bounds.size],
             "duplicate": duplicates,
             # Of several blocks at one place that begin inside another, one counts: the rest are duplicates.
             "overlapping": [hit for hit in sane if hit[1] in inside and hit not in duplicates],
@@ -173,7 +192,8 @@ def test_a_sound_table_is_analysed_alike_without_numpy(case: Case, behind: bytes
     if found is not None:
         assert found == expected
     else:
-        before_metadata_ends = expected.data_start < max((span.end for span in case.bounds.metadata), default=0)
+        structures = (*case.bounds.metadata, *case.bounds.rooms)
+        before_metadata_ends = expected.data_start < max((span.end for span in structures), default=0)
         wrong = expected.beyond_disk.count or expected.full_unused.count or not expected.is_sane
         assert wrong or before_metadata_ends
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST = 24 * MIB
 IN_STREAMS_ONLY = {"VHD424", "VHD650"}
+# Fixed disks whose footer is in the middle of the file: that has passed before the end says that it is looked for.
+OUT_OF_REACH = {"enlarged-by-64-kib", "enlarged-by-1-mib"}
 
 
 def streamed(image: bytes, sizes: Iterator[int], target: str, *, deep: bool) -> list[Finding]:
@@ -58,11 +60,21 @@ def test_every_fixture(deep: bool) -> None:
     compared = 0
     for case in CASES:
         image = case.build()
-        if image.length <= LONGEST and not case.stream:
+        if image.length <= LONGEST and not case.stream and case.name not in OUT_OF_REACH:
             compared += 1
             data = image.tobytes()
             compare(data, case.target, chunkings(data), deep=deep)
     assert compared > 300
+
+
+@pytest.mark.parametrize("name", sorted(OUT_OF_REACH))
+def test_a_footer_that_has_passed_is_said_to_be_out_of_reach(name: str) -> None:
+    image = next(case for case in CASES if case.name == name).build().tobytes()
+    checker = StreamChecker(now=NOW)
+    checker.feed(image)
+    report = checker.finish()
+    assert [finding.slug for finding in report.findings] == ["no-footer"]
+    assert report.image.unexamined == ["the middle of the file: a footer may be there, and the stream had passed it"]
 
 
 def test_every_oracle_case(shared: Path) -> None:

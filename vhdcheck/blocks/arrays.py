@@ -64,18 +64,17 @@ def analyse(table: Entries, bounds: Bounds, *, padding: bytes = b"", batmap: byt
         batmap: XenServer's map of full blocks, to be compared.
     """
     disk = table[: bounds.needed]
-    found = replace(
-        _of_the_disk(disk, bounds), entries=len(table), padding=padding, full_unused=_marked_unused(batmap, disk)
-    )
+    found, ordered = _of_the_disk(disk, bounds)
+    found = replace(found, entries=len(table), padding=padding, full_unused=_marked_unused(batmap, disk))
     beyond = _hits(table, table[bounds.needed :] != UNUSED, bounds.needed)
-    return _with_spare(found, table, bounds, beyond) if beyond.count else found
+    return _with_spare(found, ordered, table, bounds, beyond) if beyond.count else found
 
 
-def _of_the_disk(table: Entries, bounds: Bounds) -> Table:
-    """Analyse the entries of the disk's own blocks."""
+def _of_the_disk(table: Entries, bounds: Bounds) -> tuple[Table, Entries]:
+    """Analyse the entries of the disk's own blocks; return also where those begin that are in the data area."""
     used = sum(int(np.count_nonzero(part != UNUSED)) for part in _parts(table))
     if not used:
-        return Table(entries=len(table))
+        return Table(entries=len(table)), table[:0]
     starts = table if used == len(table) else table[table != UNUSED]
     last = int(starts.max())
     faults, regions, rooms, sane = _out_of_bounds(table, starts, (int(starts.min()), last), bounds)
@@ -85,7 +84,7 @@ def _of_the_disk(table: Entries, bounds: Bounds) -> Table:
     data_start = int(ordered[0]) * SECTOR if len(ordered) else 0
     data_end = int(ordered[-1]) * SECTOR + bounds.slot if len(ordered) else 0
     duplicate, overlapping, gaps, largest_gap = _neighbours(table, ordered, bounds.slot)
-    return Table(
+    found = Table(
         entries=len(table),
         used=used,
         first_block_used=int(table[0]) != UNUSED,
@@ -105,43 +104,47 @@ def _of_the_disk(table: Entries, bounds: Bounds) -> Table:
         in_metadata=faults.get("in_metadata", NONE),
         in_rooms=faults.get("in_rooms", NONE),
     )
+    return found, ordered
 
 
-def _with_spare(found: Table, table: Entries, bounds: Bounds, beyond: Hits) -> Table:
-    """Add what the used entries behind the disk come to: the room that they take, and those that have none."""
-    slot = bounds.slot // SECTOR
-    spare = table[bounds.needed :]
+def _with_spare(found: Table, ordered: Entries, table: Entries, bounds: Bounds, beyond: Hits) -> Table:
+    """Add what the used entries behind the disk come to: those that have no place of their own, and what others take.
+
+    `ordered` is where the disk's blocks begin.
+    """
+    slot, spare = bounds.slot // SECTOR, table[bounds.needed :]
     is_used = spare != UNUSED
     past_end = is_used & (spare > (bounds.size - bounds.slot) // SECTOR)
     faulty = is_used & (spare > (bounds.footer - bounds.slot) // SECTOR)
     for span in bounds.metadata:
         faulty |= is_used & _reaching(spare, span, bounds.slot)
-    disk = table[: bounds.needed]
-    disk = np.sort(disk[(disk <= (bounds.footer - bounds.slot) // SECTOR) & (disk != UNUSED)])
-    if len(disk):
-        wide, places = spare.astype(np.int64), disk.astype(np.int64)
-        after = np.searchsorted(places, wide)
-        nearest = np.minimum(
-            np.abs(wide - places[np.minimum(after, len(places) - 1)]), np.abs(wide - places[np.maximum(after - 1, 0)])
-        )
-        faulty |= is_used & (nearest < slot)
-    whole = np.unique(np.concatenate((disk, spare[is_used & ~faulty])))
-    steps = _steps(whole)
-    wide_steps = steps[steps > slot]
-    own = spare[is_used & ~faulty]
+    faulty |= is_used & (_distance(spare, table[: bounds.needed]) < slot)
+    starts = np.unique(np.concatenate((ordered, spare[is_used & ~faulty])))
+    steps = _steps(starts)
+    wide = steps[steps > slot]
     return replace(
         found,
         used=found.used + beyond.count,
-        data_start=min(filter(None, (found.data_start, int(own.min()) * SECTOR)), default=0)
-        if len(own)
-        else found.data_start,
-        data_end=max(found.data_end, int(own.max()) * SECTOR + bounds.slot) if len(own) else found.data_end,
-        gaps=(int(wide_steps.sum(dtype=np.int64)) - slot * len(wide_steps)) * SECTOR,
+        data_start=int(starts[0]) * SECTOR if len(starts) else 0,
+        data_end=int(starts[-1]) * SECTOR + bounds.slot if len(starts) else 0,
+        gaps=(int(wide.sum(dtype=np.int64)) - slot * len(wide)) * SECTOR,
         largest_gap=max(0, int(steps.max()) - slot) * SECTOR if len(steps) else 0,
         beyond_disk=beyond,
         beyond_faulty=_hits(table, faulty, bounds.needed),
         beyond_past_end=_hits(table, past_end, bounds.needed),
     )
+
+
+def _distance(entries: Entries, others: Entries) -> NDArray[np.int64]:
+    """Return the sectors from each of some entries to the nearest used one of others."""
+    places = np.sort(others[others != UNUSED]).astype(np.int64)
+    if not len(places):
+        return np.full(len(entries), 1 << 40, dtype=np.int64)
+    wide = entries.astype(np.int64)
+    after = np.searchsorted(places, wide)
+    before, behind = places[np.maximum(after - 1, 0)], places[np.minimum(after, len(places) - 1)]
+    nearest: NDArray[np.int64] = np.minimum(np.abs(wide - before), np.abs(wide - behind))
+    return nearest
 
 
 def by_place(table: Entries) -> Keys:

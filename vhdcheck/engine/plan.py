@@ -181,13 +181,12 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
         copy = image.tail.copied("footer_copy", 0)
     elif is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
         copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
-    lookalike = None
     if image.tail is None:
-        image.stray, lookalike = yield from _find_a_stray(reader, image, head, copy)
+        image.stray, image.lookalike = yield from _find_a_stray(reader, image, head, copy)
     image.footer = image.tail or image.stray or copy
     if image.footer is not None and image.footer.disk_type != FIXED:
         image.copy = copy
-    yield Known("file", FileEnds(size, head, tail, lookalike))
+    yield Known("file", FileEnds(size, head, tail))
 
 
 def _find_a_stray(
@@ -213,7 +212,7 @@ def _find_a_stray(
         return found, None
     lookalike = recognise(head, size, volume)
     if found is None and (lookalike is None or lookalike.is_raw):
-        found = yield from _guess(image, head)
+        found = yield from _guess(reader, image, head)
     if found is not None and (lookalike is None or lookalike.is_raw or _ends_its_disk(found)):
         return found, None
     return None, lookalike
@@ -224,16 +223,16 @@ def _ends_its_disk(footer: Footer) -> bool:
     return footer.disk_type == FIXED and footer.offset == footer.current_size
 
 
-def _guess(image: Image, head: bytes) -> Generator[Wanted, Answers, Footer | None]:
+def _guess(reader: Reader, image: Image, head: bytes) -> Generator[Wanted, Answers, Footer | None]:
     """Look for a footer in the middle of the file, where one may be."""
     places = guesses(head, image.size)
     if not places:
         return None
-    sectors = yield Wanted(tuple(Span(at, FOOTER_SIZE, "file") for at in places))
-    if None in sectors:
+    sectors = yield from reader.ask(*(Span(at, FOOTER_SIZE, "file") for at in places), needed=False)
+    if b"" in sectors:
         image.unexamined.append("the middle of the file: a footer may be there, and the stream had passed it")
     for at, raw in zip(places, sectors, strict=True):
-        if raw and is_footer(raw) and _ends_its_disk(footer := Footer.parse(raw, at, "footer")) and footer.is_signed:
+        if is_footer(raw) and _ends_its_disk(footer := Footer.parse(raw, at, "footer")) and footer.is_signed:
             return footer
     return None
 

@@ -35,8 +35,11 @@ class Reader:
         self.unseen = image.unseen
         self.windows: list[tuple[int, bytes]] = []
 
-    def ask(self, *spans: Span) -> Generator[Wanted, Answers, list[bytes]]:
-        """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen."""
+    def ask(self, *spans: Span, needed: bool = True) -> Generator[Wanted, Answers, list[bytes]]:
+        """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen.
+
+        Where the bytes are not `needed`, one that is out of reach is not noted as unseen.
+        """
         size = self.size
         held = [self._whole(span) for span in spans]
         if None not in held:
@@ -54,7 +57,8 @@ class Reader:
             answer = yield Wanted(tuple(Span(start, end - start) for start, end in merged))
             pieces += [(start, data) for (start, _), data in zip(merged, answer, strict=True) if data is not None]
         found = [self._cut(pieces, start, end) for start, end in clamped]
-        self.unseen += (span for span, data in zip(spans, found, strict=True) if data is None)
+        if needed:
+            self.unseen += (span for span, data in zip(spans, found, strict=True) if data is None)
         return [data or b"" for data in found]
 
     def _whole(self, span: Span) -> bytes | None:

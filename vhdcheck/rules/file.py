@@ -38,7 +38,7 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
         convert it from that format, as renaming does not help. An image that was split into .v01, .v02, ... must be
         joined by Virtual PC.
     """
-    if image.footer is not None or file.lookalike is not None or _is_killed(file):
+    if image.footer is not None or image.lookalike is not None or _is_killed(file):
         return
     if not file.size:
         yield Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
@@ -70,7 +70,7 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="the other format's own",
 )
-def other_format(file: FileEnds, image: Image) -> Iterator[Fault]:
+def other_format(_file: FileEnds, image: Image) -> Iterator[Fault]:
     """The file is of another format.
 
     Checks: if there is no footer, the marks of VHDX, VMDK, VDI, QCOW2, of raw disks, CDs, archives, compressed files,
@@ -78,7 +78,7 @@ def other_format(file: FileEnds, image: Image) -> Iterator[Fault]:
     Matters: renaming a file to .vhd does not make it one.
     Fix: convert, unpack or download it properly, as the finding says.
     """
-    found = file.lookalike
+    found = image.lookalike
     if image.footer is None and found is not None:
         place = Span(found.offset, found.length, "file")
         yield Fault(f"this is {found.name}, not a VHD", place, "a VHD", found.name, found.fix)

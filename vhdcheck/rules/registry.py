@@ -38,7 +38,7 @@ NOTE, WARNING, ERROR = Severity.NOTE, Severity.WARNING, Severity.ERROR
 
 PARTS: Final = {
     "size": "the length of the file, an int",
-    "file": "both ends of the file, and a footer that is not at its end: FileEnds",
+    "file": "both ends of the file: FileEnds",
     "footer": "the Footer that is judged",
     "copies": "the Image, once the footer, its copy and what else looks like one are known",
     "header": "the DynamicHeader",

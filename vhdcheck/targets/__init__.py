@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.units import parse_size
+from vhdcheck.units import parse_limit, parse_size
 
 DEFAULT: Final = "rackspace"
 MAX_FILE: Final = 1 << 20
@@ -66,9 +66,9 @@ def load(
     """
     loaded = target if isinstance(target, Target) else _by_name(str(target))
     if max_virtual_size is not None:
-        loaded = replace(loaded, max_virtual_size=parse_size(max_virtual_size))
+        loaded = replace(loaded, max_virtual_size=parse_limit(max_virtual_size))
     if max_physical_size is not None:
-        loaded = replace(loaded, max_physical_size=parse_size(max_physical_size))
+        loaded = replace(loaded, max_physical_size=parse_limit(max_physical_size))
     return loaded
 
 
@@ -115,7 +115,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)
     if key not in _KEYS:
         raise UsageError(f"unknown key {key!r}{suggestion(key, _KEYS)}")
     if key in _SIZES:
-        size = parse_size(value)
+        size = parse_size(value) if key == "virtual_size_multiple" else parse_limit(value)
         if key == "virtual_size_multiple" and not size:
             raise UsageError(f"{key} cannot be zero")
         return size
