@@ -26,12 +26,18 @@ def _rebuilt(record: dict[str, Any], path: Path) -> Path:
     return Image(record["length"], extents).write(path)
 
 
+def rebuilt_cases(file: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Rebuild the cases of a file of the oracle: by name, each with the `path` of its image."""
+    return {
+        case["name"]: {**case, "path": _rebuilt(case, folder / f"{number}.vhd")}
+        for number, case in enumerate(_records(file))
+    }
+
+
 @pytest.fixture(scope="session")
 def oracle(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The oracle's cases by name, each with the `path` of its image."""
-    folder = tmp_path_factory.mktemp("oracle")
-    cases = _records(shared / "oracle" / "cases.jsonl")
-    return {case["name"]: {**case, "path": _rebuilt(case, folder / f"{case['name']}.vhd")} for case in cases}
+    return rebuilt_cases(shared / "oracle" / "cases.jsonl", tmp_path_factory.mktemp("oracle"))
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,10 @@ CREATORS: Final = {
     b"vhdt": "vhdtool",
     b"rvd ": "diskutil (Rust)",
     b"jmva": "Gramado",
+    b"Phat": "a rare program",
+    b"rim\0": "a rare program",
+    b"kora": "a rare program",
+    b"    ": "a program that leaves its name out",
     b"\0\0\0\0": "a program that leaves its name out, such as hcsshim or OpenVMM",
 }
 """Who writes a tag. For words only: no verdict and no repair depends on it."""
