@@ -86,6 +86,10 @@ class TextReport:
 
     def _finding(self, finding: Finding, source: str) -> Iterator[str]:
         word = finding.severity.word
+        if not finding.fix:  # nothing need be done
+            slug = f"  {self._paint(word, f'{word}[{finding.rule}]')} {finding.slug}: "
+            yield from wrapped(slug + printable(finding.message), self._width + 4, "    ", "")
+            return
         raised = f" (an error for {printable(finding.raised_by)})" if finding.raised_by else ""
         yield f"  {self._paint(word, f'{word}[{finding.rule}]')} {finding.slug}{raised}"
         yield from wrapped(printable(finding.message), self._width, "    ")

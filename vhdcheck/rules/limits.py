@@ -288,4 +288,5 @@ def creator_not_resizable(footer: Footer, target: Target) -> Iterator[Fault]:
         yield Fault(
             f"{target.name} cannot resize images by {creators.program(footer) or tag}",
             footer.span("creator_application"),
+            fix=None,  # it stands on every image of qemu-img
         )

@@ -57,13 +57,16 @@ _SECTION: Final = re.compile(r"^ *(Checks|Matters|Fix): ", re.MULTILINE)
 
 
 class Fault(NamedTuple):
-    """What a rule found: the defect in a sentence, its place, and values; `fix` where the rule's own is too general."""
+    """What a rule found: the defect in a sentence, its place, and values.
+
+    `fix` stands where the rule's own is too general; None where nothing need be done and one line tells all.
+    """
 
     message: str
     at: Span | None = None
     expected: str = ""
     found: str = ""
-    fix: str = ""
+    fix: str | None = ""
     related: tuple[Span, ...] = ()
 
 
@@ -136,7 +139,7 @@ class Rule:
             at=fault.at,
             expected=fault.expected,
             found=fault.found,
-            fix=fault.fix or self.fix,
+            fix="" if fault.fix is None else fault.fix or self.fix,
             related=fault.related,
             raised_by=target.name if raised else "",
             doubts=self.doubts,

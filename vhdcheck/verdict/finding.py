@@ -47,7 +47,7 @@ class Finding:
     expected: str = ""
     found: str = ""
     fix: str = ""
-    """What can be done, in words."""
+    """What can be done, in words; empty where nothing need be done."""
     related: tuple[Span, ...] = ()
     raised_by: str = ""
     """The target that made an ERROR of it, where the format alone would not."""
