@@ -54,6 +54,12 @@ class Image:
     locators: tuple[ParentLocator, ...] = ()
     """The used parent locators of a differencing disk, with their data."""
     batmap: Batmap | None = None
+    vital: list[Span] = field(default_factory=list)
+    """The regions whose every byte says something, by offset: what lies over one of them destroys it.
+
+    The batmap's map is none of them, because it says nothing that the bitmaps do not say, and of a parent locator's
+    room its text alone is one.
+    """
     metadata: list[Span] = field(default_factory=list)
     """Every metadata region but the footer at the end, by offset; complete when the table is known.
 
@@ -84,7 +90,7 @@ class Image:
         end = batmap.map_offset + batmap.length
         if batmap.map_offset % SECTOR or end > self.footer_offset:
             return False
-        return not any(span.offset < end and batmap.map_offset < span.end for span in vital(self))
+        return not any(span.offset < end and batmap.map_offset < span.end for span in vital_of(self))
 
     @property
     def blocks_needed(self) -> int:
@@ -95,23 +101,23 @@ class Image:
 
 
 def metadata_of(image: Image) -> list[Span]:
-    """List every metadata region but the footer at the end, by offset. A stand-alone disk's locators are none."""
-    spans = vital(image)
+    """List every metadata region but the footer at the end, by offset; the vital ones are known.
+
+    A stand-alone disk's parent locators are none.
+    """
+    spans = list(image.vital)
     for locator in image.locators:
-        if locator.data_offset:
-            text = next(span for span in spans if (span.part, span.number) == ("parent_locator_data", locator.index))
+        text = next((span for span in spans if span[2:4] == ("parent_locator_data", locator.index)), None)
+        if text is not None:
             spans[spans.index(text)] = text._replace(length=max(locator.space, 1))
     if (batmap := image.batmap) is not None and image.has_batmap_in_place:
         spans.append(Span(batmap.map_offset, batmap.length, "batmap_map"))
-    return sorted(spans, key=attrgetter("offset"))
+        spans.sort(key=attrgetter("offset"))
+    return spans
 
 
-def vital(image: Image) -> list[Span]:
-    """List the regions whose every byte says something, by offset: what lies over one of them destroys it.
-
-    The batmap's map is none of them, because it says nothing that the bitmaps do not say, and of a parent locator's
-    room its text alone is one.
-    """
+def vital_of(image: Image) -> list[Span]:
+    """List the regions of an image whose every byte says something, by offset."""
     spans = []
     if image.copy is not None:
         spans.append(Span(0, SECTOR, "footer_copy"))

@@ -77,8 +77,8 @@ def test_new_image(created: Path, size: str, kind: str, force: bool) -> None:
     assert footer.disk_type == (FIXED if kind == "fixed" else DYNAMIC)
     assert footer.creator_application == (b"qem2" if force else b"qemu")
     slugs = {finding.slug for finding in generic.findings}
-    assert ("geometry-too-large" in slugs) == forced_geometry
-    assert slugs <= {"geometry-too-large", "size-under-3-mib", "no-blocks"}
+    assert ("geometry-forced" in slugs) == forced_geometry
+    assert slugs <= {"geometry-forced", "size-under-3-mib", "no-blocks"}
 
     azure = {"disk-type-not-accepted"} if kind == "dynamic" else set()
     azure |= {"virtual-size-multiple"} if virtual % MIB else set()

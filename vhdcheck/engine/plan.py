@@ -67,7 +67,7 @@ from vhdcheck.format.structures import (
     checksum,
     is_footer,
 )
-from vhdcheck.image import FileEnds, Image, Slack, metadata_of, vital
+from vhdcheck.image import FileEnds, Image, Slack, metadata_of, vital_of
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ def steps(
     yield Known("copies", image)
     if footer.is_sparse:
         yield from _sparse_parts(reader, image, footer, deep=deep, allocation=allocation)
-        image.metadata = image.metadata or metadata_of(image)
+        if not image.metadata:
+            image.vital = vital_of(image)
+            image.metadata = metadata_of(image)
     yield Known("image", image)
 
 
@@ -308,6 +310,7 @@ def _pointed_at(
     yield Known("locators", image.locators)
     if len(batmap) >= BATMAP_HEADER_SIZE:
         yield from _read_batmap(reader, image, batmap, batmap_at, insists=expected.insists_on_batmap)
+    image.vital = vital_of(image)
     image.metadata = metadata_of(image)
     if entries:
         for start in range(held + TABLE_PIECE, table_bytes, TABLE_PIECE):
@@ -366,7 +369,7 @@ def _judge_table(
     rooms = [span for span in inside if span.part in {"batmap_map", "parent_locator_data"}]
     entries = header.max_table_entries
     needed = header.blocks_needed(disk_size)
-    bounds = Bounds(needed, header.slot_length, _inside(image, vital(image)), image.footer_offset, image.size, rooms)
+    bounds = Bounds(needed, header.slot_length, _inside(image, image.vital), image.footer_offset, image.size, rooms)
     pieces[:] = [piece for piece in pieces if piece]
     batmap = image.batmap.map if image.batmap is not None else b""
     table = None

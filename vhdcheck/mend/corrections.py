@@ -9,6 +9,7 @@ from vhdcheck import targets
 from vhdcheck.engine.check import examine
 from vhdcheck.format import layout
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
+from vhdcheck.format.limits import SEARCH
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import FIXED, KILLED
 from vhdcheck.mend.errors import Unmendable
@@ -112,6 +113,8 @@ def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
         return _place_of_a_lost_footer(reader, image)
     if image.tail is None and footer.disk_type == FIXED and footer.offset != footer.current_size:
         raise Unmendable("the footer before the trailing bytes does not stand at the end of the disk that it describes")
+    if image.tail is None and footer.offset + SEARCH < image.size:
+        raise Unmendable("more than 64 KiB follow the footer: what they hold has to be looked at first")
     return footer.offset, footer.offset + (SHORT_FOOTER_SIZE if is_short(image) else FOOTER_SIZE)
 
 

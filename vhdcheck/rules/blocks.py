@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap
-from vhdcheck.image import vital
 from vhdcheck.rules.registry import NOTE, WARNING, Fault, rule
 from vhdcheck.rules.table import examples
 from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
@@ -175,7 +174,7 @@ def _misplaced(batmap: Batmap, image: Image) -> str:
     end = batmap.map_offset + batmap.length
     if not batmap.map_offset or batmap.map_offset % SECTOR or end > image.footer_offset:
         return "does not lie inside the file"
-    others = [span.words for span in vital(image) if span.offset < end and batmap.map_offset < span.end]
+    others = [span.words for span in image.vital if span.offset < end and batmap.map_offset < span.end]
     if batmap.size and others:
         return f"lies over the {' and the '.join(others)}"
     table = image.table

@@ -174,7 +174,7 @@ def footer_checksum_before_hiding(image: Image) -> Iterator[Fault]:
     """
     footers = (image.footer, image.copy) if image.footer is not image.copy else (image.footer,)
     for footer in footers:
-        if footer is not None and not footer.is_signed and _is_hidden_late(footer):
+        if footer is not None and footer.hidden and not footer.is_signed and _is_hidden_late(footer):
             yield Fault(
                 "the checksum is right only if the hidden flag is left out of it",
                 footer.span("checksum"),
@@ -322,7 +322,8 @@ def footer_little_endian(image: Image) -> Iterator[Fault]:
         of another size.
     Fix: turn the numbers round in the program that writes the image, or in a copy of the image.
     """
-    for footer in dict.fromkeys((image.footer, image.copy)):
+    footers = (image.footer, image.copy) if image.footer is not image.copy else (image.footer,)
+    for footer in footers:
         if footer is not None and footer.is_little_endian:
             yield Fault(
                 "the numbers in the footer are written little-endian",

@@ -322,11 +322,13 @@ def hidden(image: Image) -> Iterator[Fault]:
     Fix: export the newest disk of the chain instead. If this one is wanted, take the flag off a copy.
     """
     footer, copy = image.footer, image.copy
-    flagged = [each for each in (footer, copy) if each is not None and each.hidden == 1]
-    if not flagged or footer is None:
+    if footer is None:
         return
-    if footer.hidden == 1 or (copy is not None and copy.is_tap and copy.creator_version in HIDES_LATE):
-        yield Fault("the image is hidden: an interior disk of a chain", flagged[0].span("hidden"), "0", "1")
+    flagged = footer if footer.hidden == 1 else None
+    if flagged is None and copy is not None and copy.hidden == 1:
+        flagged = copy if copy.is_tap and copy.creator_version in HIDES_LATE else None
+    if flagged is not None:
+        yield Fault("the image is hidden: an interior disk of a chain", flagged.span("hidden"), "0", "1")
 
 
 @rule(

@@ -216,7 +216,7 @@ def geometry_too_large(footer: Footer) -> Iterator[Fault]:
     Fix: write the specification's geometry in its place if that spans the disk. Otherwise write the disk into a new
         image of a size that a geometry spans.
     """
-    if _is_larger_than_computed(footer) and footer.geometry != MAX_GEOMETRY:
+    if footer.geometry != MAX_GEOMETRY and _is_larger_than_computed(footer):
         yield Fault(
             "the geometry is larger than the specification's for this size",
             _geometry_span(footer),
@@ -278,7 +278,7 @@ def geometry_exceeds_disk(image: Image) -> Iterator[Fault]:
         image of a size that a geometry spans.
     """
     footer, header = image.footer, image.header
-    if footer is None or not _exceeds(footer):
+    if footer is None or footer.geometry_size <= footer.current_size or not _exceeds(footer):
         return
     over = footer.geometry_size - footer.current_size
     holds = None if header is None else header.max_table_entries * header.block_size
@@ -307,7 +307,7 @@ def geometry_forced(footer: Footer) -> Iterator[Fault]:
         take it as a sign to go by the current size. XenServer alone refuses it ("geometry too large").
     Fix: nothing need be done, unless XenServer must read it. Then write the specification's geometry in its place.
     """
-    if _is_larger_than_computed(footer) and footer.geometry == MAX_GEOMETRY:
+    if footer.geometry == MAX_GEOMETRY and _is_larger_than_computed(footer):
         yield Fault(
             "the geometry is the largest there is, as force_size and Disk2vhd leave it",
             _geometry_span(footer),

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators
 from vhdcheck.format.span import Span
-from vhdcheck.image import vital
 from vhdcheck.rules.parent import is_child, short
 from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
 from vhdcheck.units import SECTOR
@@ -249,7 +248,9 @@ def locator_rooms_overlap(image: Image) -> Iterator[Fault]:
         behind it.
     Fix: set the space to what the text takes.
     """
-    others = vital(image)
+    if not image.locators:
+        return
+    others = image.vital
     texts = {span.number: span for span in others if span.part == "parent_locator_data"}
     for room in image.metadata:
         if room.part != "parent_locator_data":

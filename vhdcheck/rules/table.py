@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import DIFFERENCING, is_zero
-from vhdcheck.image import vital
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 from vhdcheck.verdict.codes import Code
@@ -68,7 +67,7 @@ def metadata_overlap(image: Image) -> Iterator[Fault]:
     Matters: writing one destroyed the other, so what one of them says is not what was meant.
     Fix: ask for the image again, made by another program.
     """
-    regions = vital(image)
+    regions = list(image.vital)
     if image.footer is not None and image.footer is not image.copy:
         regions.append(Span(image.footer.offset, len(image.footer.raw), "footer"))
     regions.sort(key=lambda span: span.offset)
@@ -107,7 +106,7 @@ def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
     if table.in_metadata.count:
         many = count(table.in_metadata.count, "block")
         where = " and the ".join(region.words for region in table.hit_regions)
-        floor = max(span.end for span in vital(image))
+        floor = max(span.end for span in image.vital)
         yield _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
 
 
@@ -123,12 +122,15 @@ def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
 def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies behind the end of the file.
 
-    Checks: every block of the disk, bitmap and data, ends inside the file. Sums do not wrap at 32 bits, as vhd-util's
-        do.
+    Checks: every block, bitmap and data, ends inside the file, also one behind the end of the disk. Sums do not wrap at
+        32 bits, as vhd-util's do.
     Matters: the data is not there. Either the end of the file is missing or the table is damaged.
     Fix: transfer the image again and compare checksums of the whole file. If it is like that at its origin, the missing
         blocks are lost.
     """
+    if spare := table.beyond_past_end.count:
+        message = f"{count(spare, 'block')} behind the end of the disk and of the file: qemu and 7-Zip do not open it"
+        yield _fault(image, table.beyond_past_end, message, f"unused entries from {image.blocks_needed} on")
     hits = table.past_end
     if not hits.count or image.footer is image.copy or _short_last_block(table, image):
         return  # without the footer at the end the file is truncated, and VHD605 says so
@@ -260,18 +262,14 @@ def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
     """The table has blocks behind the end of the disk.
 
     Checks: entries from the current size divided by the block size on are unused.
-    Matters: no reader shows these blocks, so none of the guest's data is in doubt, wherever they lie. They take space,
-        and may be what is left of a larger disk. If one of them lies behind the end of the file, qemu and 7-Zip refuse
-        the image.
+    Matters: no reader shows these blocks. If they lie over other things in the file, none of the guest's data is in
+        doubt. They take space, and may be what is left of a larger disk.
     Fix: write the disk into a new image, which leaves them out.
     """
     if table.beyond_disk.count:
         message = f"{count(table.beyond_disk.count, 'block')} behind the end of the disk"
-        if table.beyond_past_end.count:
-            message += ", also behind the end of the file, so that qemu and 7-Zip do not open the image"
-        elif table.beyond_faulty.count:
-            what = "of it lies" if table.beyond_faulty.count == 1 else "of them lie"
-            message += f"; {table.beyond_faulty.count} {what} over other things, and no data of the disk is in doubt"
+        if over := table.beyond_faulty.count - table.beyond_past_end.count:
+            message += f"; {over} over other things, which puts no data of the disk in doubt"
         yield _fault(image, table.beyond_disk, message, f"unused entries from {image.blocks_needed} on")
 
 
