@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from vhdcheck.errors import UsageError
-from vhdcheck.units import GIB, KIB, MIB, count, exact, grouped, human, limit_words, parse_size, round_up
+from vhdcheck.units import GIB, KIB, MIB, count, exact, grouped, human, limit_words, parse_limit, parse_size, round_up
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,28 @@ def test_numbers_in_words() -> None:
 
 def test_round_up() -> None:
     assert [round_up(number, 512) for number in (0, 1, 511, 512, 513, 1 << 64)] == [0, 512, 512, 512, 1024, 1 << 64]
+
+
+@pytest.mark.parametrize(("text", "size"), [("40GiB", 40 * GIB), ("40B", 40), ("1048576", MIB), (40, 40), ("0", 0)])
+def test_parse_limit(text: str | int, size: int) -> None:
+    assert parse_limit(text) == size
+
+
+@pytest.mark.parametrize("text", ["40", " 160 ", "1048575", "1"])
+def test_a_limit_that_lacks_its_unit_is_asked_for_it(text: str) -> None:
+    with pytest.raises(UsageError, match=f"write {text.strip()}GiB or {text.strip()}MiB, or {text.strip()}B"):
+        parse_limit(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "beside", "words"),
+    [
+        (42_951_106_560, 40 * GIB, "42 951 106 560 bytes (40 GiB)"),
+        (40 * GIB, 42_951_106_560, "42 949 672 960 bytes (40 GiB)"),
+        (40 * GIB, 40 * GIB, "40 GiB (42 949 672 960 bytes)"),
+        (40 * GIB, 41 * GIB, "40 GiB (42 949 672 960 bytes)"),
+        (100, 101, "100 bytes"),
+    ],
+)
+def test_the_exact_figure_comes_first_where_rounding_hides_the_difference(size: int, beside: int, words: str) -> None:
+    assert exact(size, beside) == words
