@@ -172,7 +172,9 @@ def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
 def _misplaced(batmap: Batmap, image: Image) -> str:
     """Say what is wrong with the place of the batmap's map."""
     end = batmap.map_offset + batmap.length
-    if not batmap.map_offset or batmap.map_offset % SECTOR or end > image.footer_offset:
+    if batmap.map_offset % SECTOR:
+        return "does not begin at a sector"
+    if not batmap.map_offset or end > image.footer_offset:
         return "does not lie inside the file"
     others = [span.words for span in image.vital if span.offset < end and batmap.map_offset < span.end]
     if batmap.size and others:
