@@ -105,3 +105,17 @@ def test_a_path_is_shown_as_it_stands_and_opened_without_its_escapes() -> None:
     hidden = child(locators=[Locator(b"MacX", b"file:///a%1b[2J/parent.vhd")])
     assert "%1b" in found(hidden, "parent-not-ascii").found
     assert found(hidden, "hostile-parent-path").message == "the parent's path holds control characters"
+
+
+def test_a_room_that_reaches_too_far_says_how_long_it_may_be() -> None:
+    finding = found(built("locator-room-over-the-next"), "locator-rooms-overlap")
+    assert finding.message == "the room of parent locator 0 reaches into the parent locator 1, and its text does not"
+    assert (finding.expected, finding.found) == ("at most 512 bytes", "1024 bytes")
+    assert [span.number for span in finding.related] == [1]
+
+
+def test_which_locators_are_not_followed() -> None:
+    alone = found(built("locator-of-wi2k-alone"), "locators-missing")
+    assert (alone.message, alone.found) == ("there is no parent locator of a platform that readers follow", "Wi2k")
+    none = found(built("locators-missing"), "locators-missing")
+    assert (none.message, none.found) == ("there is no parent locator", "none")
