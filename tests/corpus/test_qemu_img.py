@@ -89,7 +89,7 @@ def test_new_image(created: Path, size: str, kind: str, force: bool) -> None:
 
     rackspace = {"virtual-size-over-limit"} if virtual > LIMIT else set()
     rackspace |= {"physical-size-over-limit"} if created.stat().st_size > LIMIT else set()
-    rackspace |= {"geometry-too-large"} if forced_geometry else set()
+    rackspace |= {"geometry-forced"} if forced_geometry else set()
     report = check(created)
     assert errors(report) == rackspace
     heads = [code for code, slug in RACKSPACE_CODES.items() if slug in rackspace]
@@ -99,7 +99,7 @@ def test_new_image(created: Path, size: str, kind: str, force: bool) -> None:
 RACKSPACE_CODES = {
     Code.VIRTUAL_SIZE: "virtual-size-over-limit",
     Code.PHYSICAL_SIZE: "physical-size-over-limit",
-    Code.UNSPECIFIED: "geometry-too-large",
+    Code.UNSPECIFIED: "geometry-forced",
 }
 
 
