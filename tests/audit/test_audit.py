@@ -110,7 +110,7 @@ def test_what_was_not_begun_is_cancelled(images: Callable[[int], list[str]], mon
         submitted: list[Future[Any]] = []
         really_submit = executor.submit
 
-        def submit(*words: Any) -> Future[Any]:  # noqa: ANN401
+        def submit(*words: Any) -> Future[Any]:
             submitted.append(really_submit(*words))
             return submitted[-1]
 

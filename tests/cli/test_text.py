@@ -69,7 +69,7 @@ def test_an_error_that_the_target_makes_says_so(main: Main, tmp_path: Path) -> N
 
 def test_errors_come_first(main: Main, tmp_path: Path) -> None:
     dynamic(41 * GIB, unique_id=bytes(16), hidden=1, saved_state=1).write(tmp_path / "x.vhd")
-    done = main("--target", "generic", "--max-virtual-size", "1", "x.vhd")
+    done = main("--target", "generic", "--max-virtual-size", "1B", "x.vhd")
     words = re.findall(r"^  (error|warning|note)\[", done.stdout, re.MULTILINE)
     assert set(words) == {"error", "warning", "note"}
     assert words == sorted(words, key=["error", "warning", "note"].index)

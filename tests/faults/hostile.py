@@ -41,12 +41,12 @@ class Pattern:
     options: tuple[str, ...] = ()
 
 
-def used(**lies: Any) -> Image:  # noqa: ANN401
+def used(**lies: Any) -> Image:
     """Build a dynamic disk of 10 MiB with two blocks, and let its fields lie."""
     return dynamic(10 * MIB, **{"blocks": [0, 3], **lies})
 
 
-def child(*locators: Locator, **lies: Any) -> Image:  # noqa: ANN401
+def child(*locators: Locator, **lies: Any) -> Image:
     """Build a differencing disk."""
     return differencing(10 * MIB, locators=locators, **lies)
 
@@ -60,7 +60,7 @@ def claimed(entries: int, file: int, block_size: int = 2 * MIB) -> Image:
     return image.append(footer)
 
 
-def full(entries: int, block_size: int, sectors: Callable[[int], range | list[int]], **lies: Any) -> Image:  # noqa: ANN401
+def full(entries: int, block_size: int, sectors: Callable[[int], range | list[int]], **lies: Any) -> Image:
     """Build an image of which every block is in use; its data is one hole."""
     image = dynamic(entries * block_size, block_size=block_size, **lies)
     start = -(-(1536 + 4 * entries) // SECTOR)

@@ -159,13 +159,13 @@ class Processes(Executor):
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, context: Any) -> None:  # noqa: ANN401 (a context of multiprocessing)
+    def __init__(self, context: Any) -> None:  # a context of multiprocessing
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
 
-    def do(self, work: Any) -> tuple[Any, BaseException | None]:  # noqa: ANN401 (function and arguments)
+    def do(self, work: Any) -> tuple[Any, BaseException | None]:  # function and arguments
         self.pipe.send(work)
         answer: tuple[Any, BaseException | None] = self.pipe.recv()
         return answer
@@ -227,7 +227,7 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     if not address.startswith(DASK) or not place:
         raise UsageError(f"not an executor: {address!r}; give dask://HOST:PORT")
     try:
-        from distributed import Client  # noqa: PLC0415 (an extra)
+        from distributed import Client  # an extra
     except ImportError:
         raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
     try:

@@ -102,7 +102,7 @@ def other_sizes(image: Image) -> list[OtherSize]:
 
 def facts(image: Image) -> dict[str, Any] | None:
     """Describe an image to a program; None where there is no footer. Sizes and offsets are bytes."""
-    import uuid  # noqa: PLC0415 (the text has no use for it)
+    import uuid  # the text has no use for it
 
     footer = image.footer
     if footer is None:

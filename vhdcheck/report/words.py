@@ -82,7 +82,7 @@ def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[s
 
 def severity_words(counts: dict[str, int]) -> str:
     """Write counts of findings: `1 error, 0 warnings, 2 notes`."""
-    return ", ".join(f"{number} {word}" + ("" if number == 1 else "s") for word, number in counts.items())
+    return ", ".join(count(number, word) for word, number in counts.items())
 
 
 def lines(finding: Finding, source: str) -> Iterator[str]:
@@ -102,7 +102,7 @@ def relative(source: str) -> str:
     """Return a path below the working directory as relative to it, with "/" between; others, and URLs, unchanged."""
     if is_url(source):
         return source
-    path = os.path.relpath(source) if os.path.isabs(source) else os.path.normpath(source)  # noqa: PTH117 (names stay text)
+    path = os.path.relpath(source) if os.path.isabs(source) else os.path.normpath(source)  # names stay text
     if path.split(os.sep, 1)[0] == os.pardir:
         path = source
     return path.replace(os.sep, "/")
@@ -113,5 +113,5 @@ def uri(source: str) -> str:
     if is_url(source):
         return quote(source, safe="/:@[]!$&'()*+,;=-._~%?#")
     path = source.replace(os.sep, "/")
-    scheme = "file://" + "/" * bool(re.match("[A-Za-z]:", path)) if os.path.isabs(source) else ""  # noqa: PTH117
+    scheme = "file://" + "/" * bool(re.match("[A-Za-z]:", path)) if os.path.isabs(source) else ""
     return scheme + quote(os.fsencode(path))

@@ -306,7 +306,7 @@ def locator_path(locator: ParentLocator) -> str:
     if locator.platform_code in (b"W2ru", b"W2ku"):
         return locator.data[: len(locator.data) & ~1].decode("utf-16-le", "replace").partition("\0")[0]
     if locator.platform_code == b"MacX":
-        from urllib.parse import unquote  # noqa: PLC0415 (for children made on a Mac only)
+        from urllib.parse import unquote  # for children made on a Mac only
 
         return unquote(locator.data.decode("utf-8", "replace")).partition("\0")[0]
     return ""

@@ -72,7 +72,7 @@ class Progress:
         self._bar.update(self._done - self._bar.n)
 
     def _show(self) -> None:
-        from tqdm import tqdm  # noqa: PLC0415 (45 ms)
+        from tqdm import tqdm  # 45 ms
 
         with self._lock:
             if self._ended:

@@ -58,7 +58,7 @@ def _is_intact(footer: Footer | None) -> bool:
 
 def _is_opened_by_qemu(image: Image) -> bool:
     """Say whether the footer that qemu reads is intact: a fixed disk's at the end, or else the copy."""
-    assert image.footer is not None  # noqa: S101 (the caller has one)
+    assert image.footer is not None  # the caller has one
     return _is_intact(image.tail if image.footer.disk_type == FIXED else image.copy)
 
 

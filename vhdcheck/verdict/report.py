@@ -76,7 +76,7 @@ class Report:
         return sum(finding.severity == severity for finding in self.findings)
 
 
-class ImageRefused(VhdcheckError):  # noqa: N818 (a verdict, not an error)
+class ImageRefused(VhdcheckError):  # a verdict, not an error
     """An image that passed through a stream was refused, and the caller asked to be stopped by an exception."""
 
     def __init__(self, report: Report) -> None:

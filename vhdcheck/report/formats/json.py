@@ -1,6 +1,6 @@
-"""The report for programs: one versioned document, or a line for each image.
+"""For programs: one versioned document.
 
-The schema is `vhdcheck/report/schemas/report-v1.schema.json`; a line is what `reports` holds there.
+The schema is `vhdcheck/report/schemas/report-v1.schema.json`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.escape import as_unicode
 from vhdcheck.report.describe import facts, other_sizes
-from vhdcheck.report.results import Results, counted
+from vhdcheck.report.results import counted
 from vhdcheck.report.words import command_line
 from vhdcheck.verdict.report import Failure
 from vhdcheck.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from vhdcheck.format.span import Span
-    from vhdcheck.targets import Target
+    from vhdcheck.report.context import Context
     from vhdcheck.verdict.finding import Finding
     from vhdcheck.verdict.report import Report
 
+WHOLE: Final = True
+SUMMARY: Final = True
 SCHEMA_VERSION: Final = 1
 """Fields may be added under one version; none is removed or changes its meaning."""
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target, *, with_map: bool = False) -> str:
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write all reports as one JSON document, in ASCII."""
+    reports = [one(report, with_map=context.with_map) for report in checked]
+    target, results = context.target, context.results
     content = {
         "schema_version": SCHEMA_VERSION,
         "tool": {"name": "vhdcheck", "version": __version__},
@@ -37,7 +41,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
             "max_virtual_size": target.max_virtual_size,
             "max_physical_size": target.max_physical_size,
         },
-        "reports": [one(report, with_map=with_map) for report in reports],
+        "reports": reports,
         "summary": {
             "accepted": results.accepted,
             "refused": results.refused,
@@ -48,12 +52,7 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
             "exit_status": results.exit_status,
         },
     }
-    return json.dumps(content, indent=2)
-
-
-def line(report: Report | Failure, *, with_map: bool = False) -> str:
-    """Write a report as one line of JSON, in ASCII."""
-    return json.dumps(one(report, with_map=with_map)) + "\n"
+    yield json.dumps(content, indent=2) + "\n"
 
 
 def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
 
 
 def _map(report: Report) -> dict[str, Any]:
-    from vhdcheck.report.map import map_facts  # noqa: PLC0415 (only where asked for)
+    from vhdcheck.report.map import map_facts  # only where asked for
 
     return map_facts(report.image)
 
