@@ -39,6 +39,8 @@ class Pattern:
     slug: str
     build: Callable[[], Image]
     options: tuple[str, ...] = ()
+    takes_minutes: bool = False
+    """Whether `--deep` reads millions of bitmaps: bounded in memory, but not for a test."""
 
 
 def used(**lies: Any) -> Image:
@@ -106,12 +108,20 @@ PATTERNS: Final = (
         "memory; vhd-util: O(n^2)",
         "block-size-unusual",
         lambda: full(MANY, 128 * KIB, _in_reverse(MANY, 257)),
+        takes_minutes=True,
+    ),
+    Pattern(
+        "8 388 608 blocks of one sector at one place",
+        "memory, of the map",
+        "duplicate-block",
+        lambda: full(MANY, SECTOR, lambda start: [start] * MANY),
     ),
     Pattern(
         "2040 GiB, every block in use, in reverse",
         "vhd-util: 10^12 comparisons",
         "virtual-size-over-limit",
         lambda: full(FULL, 2 * MIB, _in_reverse(FULL, 4097)),
+        takes_minutes=True,
     ),
     Pattern(
         "2040 GiB, every block at one place",
@@ -291,14 +301,25 @@ class Cost:
     seconds: float
 
 
-def measured(pattern: Pattern, path: Path, target: str = "rackspace", *, streamed: bool = False) -> Cost:
+EVERY: Final = (("--map", "--deep"), ("--map", "--format", "html"))
+"""Options that take memory."""
+
+
+def measured(
+    pattern: Pattern,
+    path: Path,
+    target: str = "rackspace",
+    *,
+    streamed: bool = False,
+    options: tuple[str, ...] = (),
+) -> Cost:
     """Check an image that lies at `path` by the command, alone in its process."""
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
         resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR, PROCESSOR))
 
-    words = [sys.executable, "-m", "vhdcheck", "--target", target, "--format", "jsonl", *pattern.options]
+    words = [sys.executable, "-m", "vhdcheck", "--target", target, "--format", "jsonl", *pattern.options, *options]
     words.append("-" if streamed else str(path))
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as cost, path.open("rb") as image:

@@ -19,7 +19,7 @@ from vhdcheck.units import SECTOR
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdcheck.blocks.arrays import Entries, Mask
+    from vhdcheck.blocks.arrays import Entries, Keys, Mask
     from vhdcheck.blocks.facts import Bounds
 
 CELLS: Final = 512
@@ -29,30 +29,27 @@ ALIGNMENT: Final = 7 * SECTOR
 
 
 def allocate(table: Entries, bounds: Bounds) -> Allocation:
-    """Count where blocks lie. Time: one sort of the used entries. Memory: about three times the table's.
+    """Count where blocks lie. Time: one sort of the used entries. Memory: two and a half times the table's.
 
     Args:
         table: the entries.
         bounds: what they are judged against.
     """
     keys = by_place(table)
-    sectors = np.empty(len(keys), dtype=np.uint32)  # where blocks begin, in the order of the file
     wrong = np.zeros(len(keys), dtype=np.bool_)
     faulty = np.zeros(len(table), dtype=np.bool_)
     for start in range(0, len(keys), PART):
-        part = keys[start : start + PART]
-        sectors[start : start + PART] = part >> np.uint64(32)
-    for start in range(0, len(keys), PART):
         blocks = keys[start : start + PART].astype(np.uint32)
-        bad = _faulty(sectors, start, bounds) | (blocks >= bounds.needed)
+        bad = _faulty(keys, start, bounds) | (blocks >= bounds.needed)
         wrong[start : start + PART] = bad
         faulty[blocks[bad]] = True
-    del keys  # of a large table, memory for what follows
     used, outside, extents = _in_disk_order(table, bounds)
+    sectors = _sectors(keys)
+    runs, taken = tuple(_runs(sectors, bounds)), _along_file(sectors, bounds)
     return Allocation(
         by_disk=_by_disk(table, faulty, bounds.needed),
-        by_file=_by_file(sectors, sectors[wrong], bounds),
-        runs=tuple(_runs(sectors, bounds)),
+        by_file=Strip(bounds.size, taken, _along_file(_kept(sectors, wrong), bounds)),
+        runs=runs,
         used=used,
         faulty=int(np.count_nonzero(wrong)),
         outside=outside,
@@ -60,10 +57,28 @@ def allocate(table: Entries, bounds: Bounds) -> Allocation:
     )
 
 
-def _faulty(sectors: Entries, start: int, bounds: Bounds) -> Mask:
+def _sectors(keys: Keys) -> Entries:
+    """Return where blocks begin, in the order of the file, in the memory of the keys, which are lost by it."""
+    sectors: Entries = keys.view(np.uint32)[: len(keys)]
+    for start in range(0, len(keys), PART):
+        sectors[start : start + PART] = keys[start : start + PART] >> np.uint64(32)
+    return sectors
+
+
+def _kept(sectors: Entries, mask: Mask) -> Entries:
+    """Return those that are marked, in the memory of them all, which are lost by it."""
+    filled = 0
+    for start in range(0, len(sectors), PART):
+        part = sectors[start : start + PART][mask[start : start + PART]]
+        sectors[filled : filled + len(part)] = part
+        filled += len(part)
+    return sectors[:filled]
+
+
+def _faulty(keys: Keys, start: int, bounds: Bounds) -> Mask:
     """Mark, of the blocks from the `start`th in the file on, those that share bytes with what is not theirs."""
     before, behind = max(0, start - 1), start + PART + 1
-    ordered = sectors[before:behind].astype(np.int64) * SECTOR
+    ordered = (keys[before:behind] >> np.uint64(32)).astype(np.int64) * SECTOR
     wrong: Mask = ordered > bounds.footer - bounds.slot
     for span in bounds.metadata:
         wrong |= (ordered < span.end) & (ordered > span.offset - bounds.slot)
@@ -114,12 +129,10 @@ def _counts(mask: Mask, limits: Sequence[int]) -> tuple[int, ...]:
     return tuple(int(np.count_nonzero(mask[a:b])) for a, b in pairwise(limits))
 
 
-def _by_file(sectors: Entries, wrong: Entries, bounds: Bounds) -> Strip:
-    limits = _limits(bounds.size, SECTOR)
-    used, faulty = (
-        tuple(b - a for a, b in pairwise(_taken_below(limits, each, bounds.slot))) for each in (sectors, wrong)
-    )
-    return Strip(bounds.size, used, faulty)
+def _along_file(sectors: Entries, bounds: Bounds) -> tuple[int, ...]:
+    """Count the bytes that blocks take of each cell of the file."""
+    below = _taken_below(_limits(bounds.size, SECTOR), sectors, bounds.slot)
+    return tuple(end - start for start, end in pairwise(below))
 
 
 def _taken_below(limits: Sequence[int], sectors: Entries, slot: int) -> list[int]:
