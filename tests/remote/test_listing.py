@@ -181,3 +181,35 @@ def test_a_listing_that_nobody_ends(root: Path) -> None:
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False, timeout=30
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "memory://a/b.vhd\n", "")
+
+
+def test_a_pattern_in_a_store(filled: Served, run: Any) -> None:
+    if filled.scheme != "s3":
+        pytest.skip("the command finds the keys of S3 in its environment")
+    for pattern, status, verdicts in (
+        ("s3://images/audit/*.vhd", 1, {"audit/empty.vhd", "audit/fixed.vhd", "audit/no footer.vhd"}),
+        ("s3://images/audit/**/*.[vVa]*", 1, IMAGES),
+        ("s3://images/audit/a/*/*", 0, {"audit/a/b/snapshot.avhd"}),
+        ("s3://images/audit/none*.vhd", 2, {"audit/none*.vhd"}),
+    ):
+        done = run(pattern, "--format", "line", "--target", "generic")
+        lines = {line.partition(": ")[0].removeprefix("s3://images/") for line in done.stdout.splitlines()}
+        assert (done.returncode, lines) == (status, verdicts), done.stdout + done.stderr
+
+
+def test_a_folder_without_its_slash(filled: Served) -> None:
+    with pytest.raises(
+        SourceError, match="a folder, not a file: to check the images in it, add a / to its name|not found"
+    ):
+        check(f"{filled.scheme}://images/audit", storage_options=filled.options)
+
+
+def test_odd_keys_are_checked_as_they_are_listed(store: Served) -> None:
+    keys = {f"odd/{name}.vhd" for name in ("x::y", "a b", "50%25", "q?v=1", "#1", "[1]", "é")}
+    for key in keys:
+        store.put(key, FIXED)
+    found = list(listed(f"{store.scheme}://images/odd/", storage_options=store.options))
+    assert {url.partition("images/")[2] for url in found} == keys
+    for url in found:
+        assert check(url, storage_options=store.options, target="generic", now=NOW).ok, url
+        assert check(str(url), storage_options=store.options, target="generic", now=NOW).ok, url
