@@ -199,7 +199,7 @@ def test_a_pattern_in_a_store(filled: Served, run: Any) -> None:
 
 def test_a_folder_without_its_slash(filled: Served) -> None:
     with pytest.raises(
-        SourceError, match="a folder, not a file: to check the images in it, add a / to its name|not found"
+        SourceError, match=r"a folder, not a file: to check the images in it, add a / to its name|not found"
     ):
         check(f"{filled.scheme}://images/audit", storage_options=filled.options)
 
