@@ -1,4 +1,4 @@
-"""What is left half read is collected as garbage wherever that happens: also in the thread that would do the closing."""
+"""What is left half read is collected as garbage in whatever thread: also in the one that would do the closing."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import pytest
 from fixtures.recipes import CASES, Case
 from fixtures.writer import MIB, fixed
 from vhdcheck import Severity, check
-from vhdcheck.report.words import command_line
 from vhdcheck.rules import RULES
+from vhdcheck.verdict.commands import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -59,7 +59,7 @@ def audit(
         **options: as in `check`: `vhdcheck.CheckOptions` explains them.
 
     Raises:
-        UsageError: an unknown target, a malformed limit, an empty batch or window.
+        UsageError: an unknown target, a malformed limit, an empty batch or window, one path instead of many.
         Exception: whatever `executor.submit` raises, when the executor takes no more work.
 
     Examples:
@@ -67,6 +67,8 @@ def audit(
         >>> [result.source for result in audit(["fixtures/dynamic-empty.vhd", "none.vhd"])]
         ['fixtures/dynamic-empty.vhd', 'none.vhd']
     """
+    if isinstance(sources, (str, bytes, os.PathLike)):
+        raise UsageError(f"audit takes many sources, and this is one: give [{sources!r}], or use check")
     if window is None:
         window = 4 * (os.cpu_count() or 1)
     if batch < 1 or window < 1:

@@ -27,7 +27,7 @@ from vhdcheck import rules
 from vhdcheck.blocks.facts import Blocks
 from vhdcheck.engine.check import Settled, examine
 from vhdcheck.engine.plan import Known, steps
-from vhdcheck.errors import SourceError
+from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.limits import ENDLESS
 from vhdcheck.format.structures import (
     BATMAP_1_2,
@@ -106,10 +106,18 @@ class StreamChecker:
         """Let the next bytes pass.
 
         Returns:
-            The ERRORs that have become certain. The report has them all, with their final places.
+            The ERRORs that have become certain, judged by the footer's copy at the start: whatever follows, the image is
+            refused. The report has them too, with their final places, if the footer at the end says the same as its
+            copy. If it differs, the image is refused for that, and the report is judged by the footer at the end: it
+            may have other findings in their place.
+
+        Raises:
+            UsageError: the stream has ended: `finish` was called.
         """
         before = len(self._found)
         view = memoryview(chunk).cast("B")
+        if len(view) and self._report is not None:
+            raise UsageError(f"{self.name}: bytes behind the end: finish was called; each image needs its own checker")
         while len(view):
             stop = self._passing.stop
             step = len(view) if stop is None else min(len(view), stop - self.position)

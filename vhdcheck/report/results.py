@@ -9,13 +9,12 @@ from vhdcheck.escape import as_unicode, printable
 from vhdcheck.report.words import severity_words
 from vhdcheck.sources.urls import redacted
 from vhdcheck.units import count, grouped
-from vhdcheck.verdict.finding import Severity
+from vhdcheck.verdict.finding import Severity, counted
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from vhdcheck.verdict.finding import Finding
     from vhdcheck.verdict.report import Report
 
 
@@ -123,14 +122,6 @@ class Results:
     def fails_by_warnings(self) -> bool:
         """Whether accepted images fail the run for their WARNINGs."""
         return self.fail_on <= Severity.WARNING and (self.warned + self.before.warned) > 0
-
-
-def counted(findings: Iterable[Finding]) -> dict[str, int]:
-    """Count findings by severity, worst first."""
-    counts = {"error": 0, "warning": 0, "note": 0}
-    for finding in findings:
-        counts[finding.severity.word] += 1
-    return counts
 
 
 def summary(results: Results) -> Iterator[str]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from vhdcheck.escape import printable
-from vhdcheck.report.results import census, counted
+from vhdcheck.report.results import census
 from vhdcheck.report.words import lines, severity_words
 from vhdcheck.units import count
+from vhdcheck.verdict.finding import counted
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.escape import as_unicode, printable
 from vhdcheck.report.results import census
-from vhdcheck.report.words import command_line, lines, relative, uri
+from vhdcheck.report.words import lines, relative, uri
 from vhdcheck.rules import RULES
+from vhdcheck.verdict.commands import command_line
 from vhdcheck.verdict.report import Failure
 from vhdcheck.version import __version__
 
