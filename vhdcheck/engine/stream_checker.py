@@ -106,8 +106,8 @@ class StreamChecker:
         """Let the next bytes pass.
 
         Returns:
-            The ERRORs that have become certain, judged by the footer's copy at the start: whatever follows, the image is
-            refused. The report has them too, with their final places, if the footer at the end says the same as its
+            The ERRORs that have become certain, judged by the footer's copy at the start: whatever follows, the image
+            is refused. The report has them too, with their final places, if the footer at the end says the same as its
             copy. If it differs, the image is refused for that, and the report is judged by the footer at the end: it
             may have other findings in their place.
 
