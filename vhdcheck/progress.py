@@ -7,8 +7,9 @@ be drawn costs nothing but the line.
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ PATIENCE: Final = 2.0
 """Seconds before anything is shown."""
 PACE: Final = 0.25
 """Seconds between two looks."""
+COLUMNS: Final = 80
+"""What a terminal is taken to have that does not say."""
 
 
 class Progress:
@@ -95,19 +98,27 @@ class Progress:
         with self._lock:
             self._bar = tqdm(
                 total=self.total,
-                unit="B" if is_bytes else f" {self._unit}",
+                unit="iB" if is_bytes else f" {self._unit}",
                 unit_scale=is_bytes,
                 unit_divisor=1024,
                 file=self._stream,
                 leave=False,
-                dynamic_ncols=True,
+                ncols=self._columns(),
+                nrows=2,  # of which one is used; some terminals do not know that either
             )
+        self._bar.start_t -= PATIENCE  # the work began before its line
         while not ended.wait(PACE):
             with self._lock:
-                self._bar.total = self.total
+                self._bar.ncols, self._bar.total = self._columns(), self.total
                 self._bar.n = self.done if self._counter is None else self._counter()
                 self._bar.set_postfix_str(self.note, refresh=True)
         self._bar.close()
+
+    def _columns(self) -> int:
+        """Look how wide the terminal is now; some do not know, and tqdm would then write nothing."""
+        with suppress(OSError, ValueError):
+            return os.get_terminal_size(self._stream.fileno()).columns or COLUMNS
+        return COLUMNS
 
 
 class Watched:

@@ -303,7 +303,7 @@ def test_progress_of_a_stream(start: Start, tmp_path: Path) -> None:
         process.stdin.write(data[: 2 * MIB])
         process.stdin.flush()
         shown = b""
-        while b"2.00MB" not in shown:
+        while b"2.00MiB" not in shown:
             shown += os.read(ours, 1000)
         process.stdin.write(data[2 * MIB :])
         process.stdin.close()
@@ -311,7 +311,7 @@ def test_progress_of_a_stream(start: Start, tmp_path: Path) -> None:
     os.close(ours)
     report = shown.rpartition(b"\r\x1b")[2] if b"\r\x1b" in shown else shown.rpartition(b" \r")[2]
     assert b"<stdin>: \x1b[1;32maccepted" in report
-    assert report.endswith(b"notes\r\n")
+    assert report.rstrip(b"\r").endswith(b"notes\r\n")
 
 
 def test_no_progress_otherwise(start: Start, tree: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -14,6 +13,7 @@ from vhdcheck import Failure, report
 from vhdcheck.report.results import Results, census, summary
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
