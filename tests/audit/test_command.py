@@ -270,7 +270,7 @@ def test_progress_on_a_terminal_when_the_work_lasts(start: Start, tree: Path) ->
         process.stdin.write(b"d/a.vhd\n")
         process.stdin.flush()
         shown = b""
-        while b"0 refused, 0 not checked" not in shown:
+        while b"1 image, 0 refused" not in shown:
             shown += os.read(ours, 1000)
         process.stdin.close()
         while True:
@@ -303,7 +303,7 @@ def test_progress_of_a_stream(start: Start, tmp_path: Path) -> None:
         process.stdin.write(data[: 2 * MIB])
         process.stdin.flush()
         shown = b""
-        while b"2.00MiB" not in shown:
+        while b"2 MiB read" not in shown:
             shown += os.read(ours, 1000)
         process.stdin.write(data[2 * MIB :])
         process.stdin.close()

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vhdcheck import report
 from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, listed_in
+from vhdcheck.command.progress import Reading, Watched, of_many
 from vhdcheck.engine.audit import audit, checked
-from vhdcheck.progress import Progress, Watched
 from vhdcheck.report.context import Context
 from vhdcheck.report.results import Results, summary
 from vhdcheck.sources.urls import is_url
-from vhdcheck.units import grouped
+from vhdcheck.terminal.progress import Progress
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
     from typing import TypeAlias
 
     from vhdcheck.command.options import Options
     from vhdcheck.engine.options import CheckOptions
+    from vhdcheck.sources.source import Source
     from vhdcheck.verdict.report import Report
 
     Checking: TypeAlias = Iterator[Report | Failure]
@@ -55,9 +57,11 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
     form = report.load(options.format)
     try:
         with _opened(options, output) as file, ExitStack() as stack:
-            progress = stack.enter_context(Progress(_unit(options), stream=errors))
-            shared = progress.paused if file.isatty() else nullcontext
-            counted = _counted(_checked(options, results, progress, stack), options, results, progress)
+            reading = Reading() if _is_single(options) else None
+            line = stack.enter_context(Progress(errors, of_many(results) if reading is None else reading))
+            shared = line.paused if file.isatty() else nullcontext
+            watch = None if reading is None else partial(Watched, reading=reading, line=line)
+            counted = _counted(_checked(options, results, stack, watch, reading), options, results)
             if results.before.torn and _is_same_file(options.resume, file):
                 file.write("\n")
             for text in form.write(counted, _context(options, results, file)):
@@ -76,10 +80,6 @@ def _summarise(options: Options, results: Results, errors: TextIO) -> None:
     if not report.load(options.format).SUMMARY or options.output is not None:
         errors.writelines(f"{line}\n" for line in summary(results))
         errors.flush()
-
-
-def _unit(options: Options) -> str:
-    return "bytes" if _is_single(options) else "images"
 
 
 def _context(options: Options, results: Results, output: TextIO) -> Context:
@@ -108,23 +108,26 @@ def _opened(options: Options, output: TextIO) -> AbstractContextManager[TextIO]:
     return appending(path, empty=not again)
 
 
-def _counted(found: Checking, options: Options, results: Results, progress: Progress) -> Checking:
+def _counted(found: Checking, options: Options, results: Results) -> Checking:
     """Add up what comes, and pass on what is to be shown."""
     for result in map(options.selected.of, found):
         results.add(result)
-        if not _is_single(options):
-            progress.done += 1
-            progress.note = f"{grouped(results.refused)} refused, {grouped(results.failed)} not checked"
         if not options.quiet or results.fails(result):
             yield result
 
 
-def _checked(options: Options, results: Results, progress: Progress, stack: ExitStack) -> Checking:
+def _checked(
+    options: Options,
+    results: Results,
+    stack: ExitStack,
+    watch: Callable[[Source], Source] | None,
+    reading: Reading | None,
+) -> Checking:
     """Check each image, and go on when one cannot be."""
     if options.is_stdin:
         from vhdcheck.command.stdin import check_stdin  # streams need more
 
-        yield check_stdin(options, progress)
+        yield check_stdin(options, watch, reading)
         return
     walk = Walk(skip_named_texts=options.skip_text)
     sources = _sources(options, walk, results)
@@ -140,7 +143,6 @@ def _checked(options: Options, results: Results, progress: Progress, stack: Exit
         if how := _workers(options, first, stack):
             yield from audit(every, **how, **given)
         else:
-            watch = (lambda source: Watched(source, progress)) if _is_single(options) else None
             yield from (checked(each, given, watch) for each in every)
     for name, reason in walk.problems:
         yield Failure(name, reason)

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from vhdcheck.engine.check import examine
 from vhdcheck.engine.stream_checker import StreamChecker, check_stream
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.progress import Watched
 from vhdcheck.sources.local import opened
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vhdcheck.command.options import Options
-    from vhdcheck.progress import Progress
+    from vhdcheck.command.progress import Reading
+    from vhdcheck.sources.source import Source
     from vhdcheck.verdict.report import Report
 
 
-def check_stdin(options: Options, progress: Progress) -> Report | Failure:
+def check_stdin(
+    options: Options, watch: Callable[[Source], Source] | None, reading: Reading | None
+) -> Report | Failure:
     """Check what comes on standard input, to its end.
 
     A file is read where it lies, if it stands at its beginning; of a stream, which passes anyway, `deep` reads more.
@@ -35,9 +39,12 @@ def check_stdin(options: Options, progress: Progress) -> Report | Failure:
     try:
         if _is_a_file(file):
             with opened(file, name) as source:
-                return examine(Watched(source, progress), options.target, deep=deep, allocation=allocation)
+                return examine(
+                    source if watch is None else watch(source), options.target, deep=deep, allocation=allocation
+                )
         checker = StreamChecker(target=options.target, deep=deep, allocation=allocation, name=name)
-        progress.follow(lambda: checker.position)
+        if reading is not None:
+            reading.follow(lambda: checker.position)
         return check_stream(file, checker)
     except SourceError as error:
         return Failure(name, str(error).removeprefix(f"{name}: "))
