@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing takes 3 of the 35 ms that --help has (tests/cost holds it)
 if TYPE_CHECKING:
     from typing import NoReturn
 

@@ -6,7 +6,7 @@
 
 The work only tells how far it is. A thread of its own draws, a few times a second: so the line moves, or at least its
 clock, while one step of the work takes long, and drawing never slows the work. tqdm draws. It takes as long to import
-as rich (45 ms), and is one package of 0.6 MB instead of four of 13 MB. It is imported only when there is a line to draw.
+as rich (45 ms), and is one package of 0.6 MB instead of four of 13 MB. It is imported when there is a line to draw.
 """
 
 from __future__ import annotations
