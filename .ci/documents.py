@@ -121,9 +121,8 @@ def forms() -> str:
     for name in report.names():
         module = sys.modules[report.load(name).write.__module__]
         line = str(module.__doc__).partition("\n")[0].rstrip(".")
-        rows.append(
-            (f"`{name}`", line[0].lower() + line[1:], "at the end" if module.WHOLE else "as images are checked")
-        )
+        when = "at the end" if module.WHOLE else "as images are checked"
+        rows.append((f"`--format {name}`", line[0].lower() + line[1:], when))
     return table(("form", "what it is", "written"), *rows)
 
 
