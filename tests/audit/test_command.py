@@ -118,7 +118,7 @@ def test_what_is_no_list(run: Run, tree: Path) -> None:
         ("--executor", "ray://h:1", "d"): "vhdcheck: not an executor: 'ray://h:1'; give dask://HOST:PORT",
         ("--resume", "none", "d"): "vhdcheck: none: No such file or directory",
         ("--resume", "d/a.vhd", "d"): "vhdcheck: d/a.vhd: line 1 is no report of --format jsonl",
-        ("--resume", "x", "--format", "json", "d"): "vhdcheck: --resume goes with --format jsonl or text",
+        ("--resume", "x", "--format", "json", "d"): "vhdcheck: --resume goes with --format text, jsonl or line",
     }.items():
         done = run(*words)
         assert (done.returncode, done.stdout) == (2, "")

@@ -106,5 +106,6 @@ def _validate(arguments: argparse.Namespace) -> None:
     if arguments.jobs < 1:
         raise UsageError("--jobs takes a number from 1 on")
     if arguments.resume is not None and report.load(arguments.format).WHOLE:
-        forms = [name for name in report.names() if not report.load(name).WHOLE]
-        raise UsageError(f"--resume goes with --format {' or '.join(forms)}: one document cannot be added to")
+        *forms, last = [name for name in report.names() if not report.load(name).WHOLE]
+        words = f"{', '.join(forms)} or {last}"
+        raise UsageError(f"--resume goes with --format {words}: one document cannot be added to")
