@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from vhdcheck import report
 from vhdcheck.rules import RULES
 from vhdcheck.tasks.__main__ import serve_options
 from vhdcheck.verdict.codes import MEANINGS, PRECEDENCE, TEXTS
@@ -114,7 +115,19 @@ def settings() -> str:
     )
 
 
+def forms() -> str:
+    """The forms of a report, by the first lines of their modules."""
+    rows = []
+    for name in report.names():
+        module = sys.modules[report.load(name).write.__module__]
+        line = str(module.__doc__).partition("\n")[0].rstrip(".")
+        when = "at the end" if module.WHOLE else "as images are checked"
+        rows.append((f"`--format {name}`", line[0].lower() + line[1:], when))
+    return table(("form", "what it is", "written"), *rows)
+
+
 PARTS = {
+    "forms": forms,
     "settings": settings,
     "rules": rules,
     "help": usage,

@@ -39,10 +39,10 @@ STREAM: Final = 4 * GIB
 
 def curve(folder: Path) -> None:
     """Draw the time of a check by the entries of its table."""
-    import matplotlib as mpl  # noqa: PLC0415 (extra "bench")
+    import matplotlib as mpl  # extra "bench"
 
     mpl.use("svg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "vhdcheck"
     figure, axes = plt.subplots(figsize=(6, 3.5))

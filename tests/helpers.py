@@ -23,7 +23,7 @@ SHOWN = 6000
 """Characters of a log."""
 
 
-def finished(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -> str:  # noqa: ANN401
+def finished(command: Sequence[str | Path], *, timeout: float = 60, **options: Any) -> str:
     """Run a program, and return what it printed; fail with all of that where it fails or does not end."""
     words = [*map(str, command)]
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -35,7 +35,7 @@ def finished(command: Sequence[str | Path], *, timeout: float = 60, **options: A
     return str(done.stdout)
 
 
-def begun(command: Sequence[str | Path], log: Path, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
+def begun(command: Sequence[str | Path], log: Path, **options: Any) -> subprocess.Popen[bytes]:
     """Begin a server that writes into a log, which is shown where tests fail until `ended` is called."""
     LOGS[log] = " ".join(map(str, command))
     with log.open("ab") as output:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
-
 
 class VhdcheckError(Exception):
     """Base of everything that vhdcheck raises on purpose."""

@@ -19,18 +19,19 @@ _SIZE: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)(i?b)?\s*", re.I
 
 
 def parse_size(text: str | int) -> int:
-    """Read a size such as `160GiB`, `1.5 TiB`, `40G` or `42949672960`.
+    """Read a size such as `160GiB`, `1.5 TiB`, `40G`, `512B` or `42949672960`.
 
-    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img.
+    `GB` and `G` mean GiB, as they do in the task API ("the 40GB limit") and in qemu-img. A text without a unit means
+    bytes; one of less than a MiB is refused, because whoever writes `40` hardly means 40 bytes.
 
     Args:
-        text: a number with an optional unit, or an integer count of bytes.
+        text: a number with a unit, a number of bytes, or an integer, which always counts bytes.
 
     Returns:
         The size in bytes.
 
     Raises:
-        UsageError: it is not a size, or not a whole number of bytes.
+        UsageError: it is not a size, not a whole number of bytes, or a small number without a unit.
     """
     if isinstance(text, int) and not isinstance(text, bool):
         if text < 0:
@@ -39,26 +40,15 @@ def parse_size(text: str | int) -> int:
     match = _SIZE.fullmatch(text) if isinstance(text, str) and len(text) <= 64 else None  # noqa: PLR2004
     if match is None:
         raise UsageError(f"not a size: {text!r} (write 40GiB, 1.5TiB or a number of bytes)")
-    number, unit, _ = match.groups()
+    number, unit, byte = match.groups()
     factor = _UNITS[unit.lower()]
     whole, _, fraction = number.partition(".")
     scaled, rest = divmod(int(whole + fraction) * factor, int("1" + "0" * len(fraction)))
     if rest:
         raise UsageError(f"not a whole number of bytes: {text!r}")
+    if not unit and not byte and 0 < scaled < MIB:
+        raise UsageError(f"a size without a unit: {text!r} (write {number}GiB, {number}MiB, or {number}B for bytes)")
     return scaled
-
-
-def parse_limit(text: str | int) -> int:
-    """Read the size of a disk or file that is a limit. One under 1 MiB needs a unit: `40` means GiB, and says bytes.
-
-    Raises:
-        UsageError: as `parse_size`, or the unit is missing.
-    """
-    size = parse_size(text)
-    if isinstance(text, str) and 0 < size < MIB and text.strip()[-1].isdigit():
-        number = text.strip()
-        raise UsageError(f"a unit is missing: write {number}GiB or {number}MiB, or {number}B if it means bytes")
-    return size
 
 
 def grouped(number: int) -> str:

@@ -43,7 +43,7 @@ class Eager(Executor):
         self.failing = failing
         self.batches: list[tuple[str, ...]] = []
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         assert (len(args), kwargs) == (1, {}), "one positional argument"
         function, work = pickle.loads(pickle.dumps((fn, args[0])))  # noqa: S301 (its own)
         self.batches.append(work[0])
@@ -58,7 +58,7 @@ class Eager(Executor):
 class Late(Eager):
     """Answers in a random order, each after up to 20 milliseconds."""
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         done, answer = super().submit(fn, *args, **kwargs), Future[Any]()
 
         def settle() -> None:
@@ -103,7 +103,7 @@ def poisoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
     """Start the command in `tmp_path` and a process group of its own, where an interrupt is not ignored."""
 
-    def to_start(*words: str | Path, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401
+    def to_start(*words: str | Path, **options: Any) -> subprocess.Popen[bytes]:
         given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         given["env"] = {"PYTHONPATH": str(ROOT), **os.environ}
         return subprocess.Popen(
@@ -121,7 +121,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
 def run(start: Callable[..., subprocess.Popen[bytes]]) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command to its end."""
 
-    def to_end(*words: str | Path, data: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: ANN401
+    def to_end(*words: str | Path, data: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
         given = {} if data is None else {"stdin": subprocess.PIPE}
         with start(*words, **given, **options) as process:
             try:

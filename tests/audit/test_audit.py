@@ -15,11 +15,14 @@ import pytest
 from fixtures.writer import MIB, Locator, differencing, dynamic
 from tests.audit.conftest import Eager, Late
 from vhdcheck import Failure, Report, SourceError, UsageError, audit, check
+from vhdcheck.engine.check import Settled
 from vhdcheck.engine.executors import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor, Future
+
+    from vhdcheck import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,7 +113,7 @@ def test_what_was_not_begun_is_cancelled(images: Callable[[int], list[str]], mon
         submitted: list[Future[Any]] = []
         really_submit = executor.submit
 
-        def submit(*words: Any) -> Future[Any]:  # noqa: ANN401
+        def submit(*words: Any) -> Future[Any]:
             submitted.append(really_submit(*words))
             return submitted[-1]
 
@@ -180,12 +183,14 @@ def test_wrong_arguments_are_told_at_once() -> None:
 
 
 def test_a_defect_of_ours_costs_one_line(images: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(source: str, **_: object) -> Report:
-        if source.endswith("2.vhd"):
-            raise ZeroDivisionError("division\nby zero")
-        return check(source)
+    sound = Settled.examined
 
-    monkeypatch.setattr("vhdcheck.engine.audit.check", broken)
+    def broken(settled: Settled, reader: Source) -> Report:
+        if reader.name.endswith("2.vhd"):
+            raise ZeroDivisionError("division\nby zero")
+        return sound(settled, reader)
+
+    monkeypatch.setattr(Settled, "examined", broken)
     results = list(audit(images(4)))
     assert [type(result) for result in results] == [Report, Report, Failure, Report]
     assert results[2] == Failure(images(3)[2], "vhdcheck failed: ZeroDivisionError: division by zero")

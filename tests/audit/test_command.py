@@ -118,7 +118,7 @@ def test_what_is_no_list(run: Run, tree: Path) -> None:
         ("--executor", "ray://h:1", "d"): "vhdcheck: not an executor: 'ray://h:1'; give dask://HOST:PORT",
         ("--resume", "none", "d"): "vhdcheck: none: No such file or directory",
         ("--resume", "d/a.vhd", "d"): "vhdcheck: d/a.vhd: line 1 is no report of --format jsonl",
-        ("--resume", "x", "--format", "json", "d"): "vhdcheck: --resume goes with --format jsonl or text",
+        ("--resume", "x", "--format", "json", "d"): "vhdcheck: --resume goes with --format text, jsonl or line",
     }.items():
         done = run(*words)
         assert (done.returncode, done.stdout) == (2, "")
@@ -231,6 +231,26 @@ def test_an_interrupt_leaves_whole_lines(
     assert is_gone(process.pid), "no worker is left"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("after", [0.0, 0.03, 0.06, 0.1, 0.15, 0.2])
+def test_an_interrupt_while_workers_start(start: Start, images: Callable[[int], list[str]], after: float) -> None:
+    """Nobody but the command itself hears it, however far the processes that it starts are."""
+    folder = str(Path(images(3000)[0]).parent)
+    with start("--jobs", "3", "--format", "line", "--output", "/dev/null", folder) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        every = Path(f"/proc/{process.pid}/task")
+        while not any((task / "children").read_text() for task in every.iterdir()):
+            assert process.poll() is None
+        assert children.exists()
+        time.sleep(after)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    lines = [line for line in err.decode().splitlines() if not line.startswith("  ")]
+    assert (len(lines), lines[-1]) == (2, "vhdcheck: interrupted"), err.decode()
+    assert process.returncode in {130, -signal.SIGINT}
+    assert is_gone(process.pid), "no worker is left"
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_interrupted_text_ends_with_a_whole_report(
     start: Start, images: Callable[[int], list[str]], jobs: str
@@ -261,6 +281,37 @@ def test_progress_on_a_terminal_when_the_work_lasts(start: Start, tree: Path) ->
     assert shown.endswith(b"1 image: 1 accepted; 0 errors, 0 warnings, 0 notes\r\n")
     os.close(ours)
     assert process.returncode == 0
+
+
+def shown_on(terminal: int) -> bytes:
+    """Read what is written to a terminal until nobody has it open."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 1000)
+        except OSError:
+            return shown
+
+
+def test_progress_of_a_stream(start: Start, tmp_path: Path) -> None:
+    """The bar shows bytes, leaves the report alone, and is gone at the end; the report is the last of the terminal."""
+    ours, theirs = pty.openpty()
+    data = fixed(3 * MIB).tobytes()
+    with start("-", stdin=subprocess.PIPE, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        assert process.stdin is not None
+        process.stdin.write(data[: 2 * MIB])
+        process.stdin.flush()
+        shown = b""
+        while b"2 MiB read" not in shown:
+            shown += os.read(ours, 1000)
+        process.stdin.write(data[2 * MIB :])
+        process.stdin.close()
+        shown += shown_on(ours)
+    os.close(ours)
+    report = shown.rpartition(b"\r\x1b")[2] if b"\r\x1b" in shown else shown.rpartition(b" \r")[2]
+    assert b"<stdin>: \x1b[1;32maccepted" in report
+    assert report.rstrip(b"\r").endswith(b"notes\r\n")
 
 
 def test_no_progress_otherwise(start: Start, tree: Path) -> None:

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from fixtures.writer import MIB, fixed
+from tests.forms import written
 from vhdcheck import check
-from vhdcheck.report import document
-from vhdcheck.report.results import Results
 from vhdcheck.rules import RULES
 
 if TYPE_CHECKING:
@@ -133,9 +132,7 @@ def test_hostile_names_and_fields(name: str, creator: bytes, dialect: str) -> No
     if not name.startswith("s3:"):
         name = os.fsdecode(name.replace("/", "-").encode("utf-8", "surrogatepass"))
     report = check(fixed(3 * MIB, creator=creator, saved_state=1).tobytes(), name=name)
-    results = Results()
-    results.add(report)
-    run = read(document(dialect)([report], results, report.target))
+    run = read(written(dialect, [report], report.target))
     for result in run["results"]:
         uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         assert re.fullmatch(r"(s3://)?([A-Za-z0-9._~/-]|%[0-9A-F]{2})*", uri)

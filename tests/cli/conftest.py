@@ -37,7 +37,7 @@ def start() -> Callable[..., subprocess.Popen[bytes]]:
         python: tuple[str, ...] = (),
         under: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
-        **options: Any,  # noqa: ANN401
+        **options: Any,
     ) -> subprocess.Popen[bytes]:
         words = [*under, sys.executable, *python, "-m", "vhdcheck", *arguments]
         return subprocess.Popen(words, env=environment(**(env or {})), **options)
@@ -49,7 +49,7 @@ def start() -> Callable[..., subprocess.Popen[bytes]]:
 def run(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> Callable[..., Done]:
     """Run the command in a process of its own, in `tmp_path`, and never wait longer than 20 seconds."""
 
-    def to_end(*arguments: str | bytes | Path, **options: Any) -> Done:  # noqa: ANN401
+    def to_end(*arguments: str | bytes | Path, **options: Any) -> Done:
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "cwd": tmp_path}
         with start(*arguments, **{**given, **options}) as process:
             try:

@@ -11,7 +11,7 @@ import pytest
 import vhdcheck
 from vhdcheck import targets
 from vhdcheck.command.cli import parser
-from vhdcheck.command.config import complete
+from vhdcheck.command.options import options
 from vhdcheck.rules import RULES
 from vhdcheck.verdict.codes import PRECEDENCE
 
@@ -70,12 +70,10 @@ def test_help_names_every_target_and_default(main: Main) -> None:
     done = main("--help")
     assert (done.returncode, done.stderr, done.stdout.isascii()) == (0, "", True)
     (text,) = [action.help or "" for action in parser()._actions if action.dest == "target"]
-    named = text.partition("for: ")[2].partition(", or the path")[0]
-    assert sorted(re.sub(r" \([^)]*\)", "", named).split(", ")) == list(targets.names())
-    options = parser().parse_args(["--no-config"])
-    complete(options)
-    assert options.target == targets.DEFAULT
-    assert f"{targets.DEFAULT} (default)" in text
+    named = text.partition("default: ")[2].partition(", or the path")[0]
+    assert named.split(", ") == list(targets.names())
+    assert options(parser().parse_args(["--no-config", "x.vhd"])).target.name == targets.DEFAULT
+    assert f"{targets.DEFAULT} by default" in text
     assert "exit status: 0 all images accepted, 1 an image refused, 2 an image could not be checked" in done.stdout
 
 

@@ -123,7 +123,7 @@ def test_mistakes(main: Main, good: Path, configured: Callable[[str], None], tab
 
 
 def test_odd_files(main: Main, good: Path, tmp_path: Path) -> None:
-    for name, line in (("none.toml", "none.toml: no such file"), (".", "not a regular one")):
+    for name, line in (("none.toml", "none.toml: No such file"), (".", "not a regular file")):
         done = main("good.vhd", "--config", name)
         assert (done.returncode, line in done.stderr) == (2, True)
     (tmp_path / "empty.toml").touch()

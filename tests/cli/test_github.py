@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.writer import MIB, fixed
+from tests.forms import written
 from vhdcheck import check
-from vhdcheck.report.github import document
-from vhdcheck.report.results import Results
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
@@ -54,8 +53,6 @@ def test_worst_first_and_the_summary_last(main: Main, good: Path, bad: Path) -> 
 def test_nothing_gets_out_of_its_place(name: str, creator: bytes) -> None:
     name = "x" + os.fsdecode(name.encode("utf-8", "surrogatepass"))
     report = check(fixed(3 * MIB, creator=creator, saved_state=1).tobytes(), name=name)
-    results = Results()
-    results.add(report)
-    commands = read(document([report, Failure(name, name)], results, report.target))
+    commands = read(written("github", [report, Failure(name, name)], report.target))
     assert len(commands) == len(report.findings) + 2
     assert {frozenset(properties) for _, properties, _ in commands[:-1]} == {frozenset({"file", "title"})}

@@ -16,9 +16,9 @@ import pytest
 from benchmarks.images import full
 from fixtures.recipes import CASES
 from fixtures.writer import GIB, MIB, PARENT_ID, Image, differencing, dynamic, fixed
+from tests.forms import written
 from vhdcheck import Failure, audit, check, targets
-from vhdcheck.report.html import LISTED, SECTIONS, document
-from vhdcheck.report.results import Results
+from vhdcheck.report.formats.html import LISTED, SECTIONS
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
@@ -52,10 +52,7 @@ def text(root: ET.Element) -> str:
 
 def page(reports: Sequence[Report | Failure]) -> str:
     """Write a page."""
-    results = Results()
-    for report in reports:
-        results.add(report)
-    return "".join(document(reports, results, targets.load("rackspace")))
+    return written("html", reports, targets.load("rackspace"))
 
 
 def test_a_damaged_image(run: Run, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def strict(part: Any) -> Any:  # noqa: ANN401
+def strict(part: Any) -> Any:
     """Return the schema with every object closed: a key that it does not describe is an error, and so is one less."""
     if isinstance(part, list):
         return [strict(item) for item in part]
@@ -78,7 +78,7 @@ IMAGES: dict[str, Callable[[], Image]] = {
 }
 
 
-def errors(validator: Draft202012Validator, document: Any) -> Iterator[str]:  # noqa: ANN401
+def errors(validator: Draft202012Validator, document: Any) -> Iterator[str]:
     """Say what is wrong, and where."""
     for error in validator.iter_errors(document):
         yield f"{error.json_path}: {error.message} {[context.message for context in error.context or ()]}"

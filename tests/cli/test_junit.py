@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from fixtures.writer import MIB, fixed
+from tests.forms import written
 from vhdcheck import check
-from vhdcheck.report.junit import document
-from vhdcheck.report.results import Results
 
 if TYPE_CHECKING:
     import subprocess
@@ -81,7 +80,5 @@ def test_a_warning_that_fails(main: Main, tmp_path: Path) -> None:
 def test_hostile_names_and_fields(name: str, creator: bytes) -> None:
     name = "x" + os.fsdecode(name.encode("utf-8", "surrogatepass"))
     report = check(fixed(3 * MIB, creator=creator, saved_state=1).tobytes(), name=name)
-    results = Results()
-    results.add(report)
-    suite = next(iter(read(document([report], results, report.target))))
+    suite = next(iter(read(written("junit", [report], report.target))))
     assert suite.tests == len(report.findings)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from vhdcheck.command.cli import FORMATS
-from vhdcheck.report import DOCUMENTS
+from vhdcheck import report
 
 if TYPE_CHECKING:
     import subprocess
@@ -22,10 +21,13 @@ Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 
 
 def test_every_format_can_be_chosen() -> None:
-    assert set(FORMATS) == {"text", "jsonl", *DOCUMENTS}
+    assert report.names() == ("text", "github", "html", "json", "jsonl", "junit", "line", "sarif", "sarif-github")
+    for name in report.names():
+        form = report.load(name)
+        assert (type(form.WHOLE), type(form.SUMMARY), callable(form.write)) == (bool, bool, True)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", report.names())
 def test_the_file_holds_what_standard_output_would(
     main: Main, good: Path, bad: Path, form: str, tmp_path: Path
 ) -> None:

@@ -143,6 +143,7 @@ def test_help_and_version_load_little() -> None:
             "vhdcheck.command.cli",
             "vhdcheck.command.deferred",
             "vhdcheck.errors",
+            "vhdcheck.report",
             "vhdcheck.terminal",
             "vhdcheck.terminal.arguments",
             "vhdcheck.terminal.ending",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
-from vhdcheck.command.cli import FORMATS
+from vhdcheck import report
 from vhdcheck.command.config import selection
 from vhdcheck.rules import registry
 
@@ -66,7 +66,7 @@ def test_wrong_words(main: Main, good: Path, arguments: tuple[str, ...], line: s
     assert done.stderr.startswith(f"vhdcheck: {line}")
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", report.names())
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_an_ignored_error_is_counted_in_every_format(main: Main, bad: Path, good: Path, form: str, jobs: str) -> None:
     done = main("--ignore", "VHD701", "--jobs", jobs, "--format", form, "bad.vhd", "good.vhd")

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import html5lib
 
+from tests.forms import written
 from vhdcheck import audit, targets
-from vhdcheck.report.html import document
 from vhdcheck.report.map import ASCII, map_lines
 from vhdcheck.report.regions import compacted, regions
-from vhdcheck.report.results import Results
 from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
@@ -21,10 +20,9 @@ Rows = dict[str, dict[str, Any]]
 
 def drawn(rows: Iterable[dict[str, Any]]) -> dict[str, Report]:
     """Draw each image in both forms, and return the reports by source."""
-    results, found = Results(), {}
+    found = {}
     for report in audit([row["path"] for row in rows], allocation=True):
         assert isinstance(report, Report)
-        results.add(report)
         found[report.source] = report
         assert all(line.isascii() and line.isprintable() for line in map_lines(report.image, 80, ASCII, lambda _, t: t))
         at = 0
@@ -32,7 +30,7 @@ def drawn(rows: Iterable[dict[str, Any]]) -> dict[str, Report]:
             assert part.offset <= at or part.offset > report.size, (report.source, part)
             at = max(at, min(part.end, report.size))
         assert at == report.size, report.source
-    html5lib.HTMLParser(strict=True).parse("".join(document(list(found.values()), results, targets.load("generic"))))
+    html5lib.HTMLParser(strict=True).parse(written("html", list(found.values()), targets.load("generic")))
     return found
 
 

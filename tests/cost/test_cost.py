@@ -48,7 +48,7 @@ def calls(path: Path, *, deep: bool = False) -> int:
         check(path, target="generic")
     made = 0
 
-    def count(_frame: FrameType, event: str, _value: Any) -> None:  # noqa: ANN401 (whatever is called)
+    def count(_frame: FrameType, event: str, _value: Any) -> None:  # whatever is called
         nonlocal made
         made += event in ("call", "c_call")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.faults.hostile import PATTERNS, Pattern, measured
+from tests.faults.hostile import EVERY, PATTERNS, Pattern, measured
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,3 +29,18 @@ def test_a_hostile_image_is_found_out_in_little_memory(pattern: Pattern, tmp_pat
         assert pattern.slug in slugs
         assert "internal-error" not in slugs
         assert cost.memory <= MOST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", EVERY, ids=" ".join)
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
+def test_in_little_memory_with_every_option(pattern: Pattern, options: tuple[str, ...], tmp_path: Path) -> None:
+    if pattern.takes_minutes and "--deep" in options:
+        pytest.skip("reads millions of bitmaps")
+    cost = measured(pattern, pattern.build().write(tmp_path / "image.vhd"), options=options)
+    assert (b"Traceback" in cost.errors, cost.status in (0, 1), pattern.slug.encode() in cost.output) == (
+        False,
+        True,
+        True,
+    )
+    assert cost.memory <= MOST

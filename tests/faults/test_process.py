@@ -107,7 +107,7 @@ def test_a_directory_that_cannot_be_written_to(
         tmp_path.chmod(0o755)
     assert (done.returncode, done.stderr) == (0, "")
     assert (jobs.returncode, jobs.stderr) == (0, "")
-    assert os.listdir(tmp_path) == ["good.vhd"]  # noqa: PTH208 (names)
+    assert os.listdir(tmp_path) == ["good.vhd"]  # names
 
 
 NAMES = [

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Final
 from fixtures.recipes import NOW
 from vhdcheck import StreamChecker, check, targets
 from vhdcheck.command.cli import parser
+from vhdcheck.command.options import options
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.mend import mend
-from vhdcheck.report import json as json_report
-from vhdcheck.report.text import TextReport
+from vhdcheck.report.formats import json as json_report
+from vhdcheck.report.formats.text import TextReport
 from vhdcheck.rules import SLUGS
 from vhdcheck.verdict.finding import Severity
 
@@ -121,12 +122,9 @@ def config(data: bytes) -> None:
     """A pyproject.toml: it fills in the arguments, or is refused as a UsageError or SourceError."""
     path = _FILE.with_name("pyproject.toml")
     path.write_bytes(data)
-    options = parser().parse_args(["--config", str(path)])
+    arguments = parser().parse_args(["--config", str(path), "x.vhd"])
     try:
-        importlib.import_module("vhdcheck.command.config").complete(options)
-        targets.load(
-            options.target, max_virtual_size=options.max_virtual_size, max_physical_size=options.max_physical_size
-        )
+        options(arguments)
     except (UsageError, SourceError):
         return
 
@@ -168,7 +166,7 @@ def _assert_written(report: Report) -> None:
     """A report can be written: as text for a terminal, and as JSON in ASCII."""
     for line in TextReport(colour=False, width=100).image(report):
         assert line.isprintable(), ascii(line)
-    line = json_report.line(report)
+    line = json.dumps(json_report.one(report))
     assert line.isascii()
     json.dumps(json.loads(line), ensure_ascii=False).encode("utf-8")
 

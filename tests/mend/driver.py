@@ -42,11 +42,11 @@ def pieces(cut: int = 0) -> dict[int, bytes]:
 
 def main(way: str, *names: str) -> None:
     """Do it."""
-    from vhdcheck.mend.files import replacing  # noqa: PLC0415 (after names were taken away)
-    from vhdcheck.mend.in_place import in_place  # noqa: PLC0415
+    from vhdcheck.mend.files import replacing  # after names were taken away
+    from vhdcheck.mend.in_place import in_place
 
     if way == "new":
-        with open(names[0], "rb") as image, replacing(names[1], source=names[0], like=image.fileno()) as copy:  # noqa: PTH123
+        with open(names[0], "rb") as image, replacing(names[1], source=names[0], like=image.fileno()) as copy:
             copy.file.write(new())
             copy.commit()
         return

@@ -166,13 +166,13 @@ def test_table(entries: list[int]) -> None:
     assert list(table.parse(packed)) == entries
 
 
-def fields(structure: Any, packed: bytes) -> dict[str, Any]:  # noqa: ANN401 (construct's own type)
+def fields(structure: Any, packed: bytes) -> dict[str, Any]:  # construct's own type
     """Parse as the model does, compiled, and drop construct's own entries."""
     values: dict[str, Any] = _plain(layout.compiled(structure).parse(packed))
     return values
 
 
-def _plain(parsed: Any) -> Any:  # noqa: ANN401
+def _plain(parsed: Any) -> Any:
     if isinstance(parsed, dict):
         return {name: _plain(value) for name, value in parsed.items() if name != "_io"}
     return [_plain(item) for item in parsed] if isinstance(parsed, list) else parsed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -229,7 +230,7 @@ def test_answers_that_end_early(server: Server) -> None:
         return True
 
     server.before = before
-    with pytest.raises(SourceError, match=r"driver failed|ends early"):
+    with pytest.raises(SourceError, match=r"breaks off|ends early"):
         check(server.put("image.vhd", fixed(8 * MIB)))
     assert len(server.asked) == 3
 
@@ -357,3 +358,71 @@ def test_nobody_listens(checked: Callable[..., Report]) -> None:
         port = free.getsockname()[1]
     with pytest.raises(SourceError, match=r"onnect"):
         checked(f"http://127.0.0.1:{port}/image.vhd")
+
+
+# What cannot be had, told for what it is.
+
+
+def raw(answer: bytes) -> Callable[[Handler], bool]:
+    def before(handler: Handler) -> bool:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+        return True
+
+    return before
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"", "the server closes the connection without an answer"),
+        (b"not http at all\r\n\r\n", "the server's answer is malformed: no valid HTTP"),
+        (b"HTTP/1.1 206 Partial\r\nContent-Length: apples\r\n\r\n", "the server's answer is malformed: no valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "malformed"),
+        (b"HTTP/1.1 302 Found\r\nLocation: ftp://x/y\r\nContent-Length: 0\r\n\r\n", "the server redirects to"),
+    ],
+)
+def test_malformed_answers(answer: bytes, told: str, server: Server, checked: Callable[..., Report]) -> None:
+    server.before = raw(answer)
+    with pytest.raises(SourceError, match=told):
+        checked(server.put("image.vhd", fixed(8 * MIB)), download=True)
+
+
+def test_a_circle_of_redirects(server: Server, checked: Callable[..., Report]) -> None:
+    def circle(handler: Handler) -> bool:
+        handler.answer(302, {"Location": handler.path})
+        return True
+
+    server.before = circle
+    with pytest.raises(SourceError, match="the server redirects in a circle, or more than ten times"):
+        checked(server.put("image.vhd", fixed(8 * MIB)))
+
+
+def test_no_more_is_downloaded_than_can_be_accepted(server: Server, checked: Callable[..., Report]) -> None:
+    server.before = without_ranges
+    url, limit = server.put("image.vhd", fixed(64 * MIB)), 32 * MIB
+    with pytest.raises(SourceError, match=r"not downloaded: it is longer than the 32 MiB .* that the target accepts"):
+        checked(url, download=True, max_physical_size=limit)
+    assert server.sent < 16 * MIB
+    assert checked(url, download=True, max_physical_size="65MiB").size == 64 * MIB + 512
+
+
+def test_nor_than_the_target_accepts_where_no_length_is_told(server: Server) -> None:
+    def endless(handler: Handler) -> bool:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(200):
+            handler.body(b"100000\r\n" + bytes(MIB) + b"\r\n")
+        return True
+
+    server.before = endless
+    with pytest.raises(SourceError, match=r"longer than the 8 MiB .* that the target accepts"):
+        check(server.put("image.vhd", fixed(8 * MIB)), download=True, max_physical_size=8 * MIB)
+    assert server.sent < 32 * MIB
+
+
+def test_nor_than_there_is_room_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(usage.total, usage.used, 10 * MIB))
+    server.before = without_ranges
+    with pytest.raises(SourceError, match=r"longer than the 9 MiB .* that the temporary folder has room for"):
+        check(server.put("image.vhd", fixed(64 * MIB)), download=True, target="generic")

@@ -104,7 +104,7 @@ def test_more_than_a_page_of_the_server(s3: Served) -> None:
 
 
 @pytest.fixture
-def run(s3: Served, root: Path, tmp_path: Path) -> Any:  # noqa: ANN401
+def run(s3: Served, root: Path, tmp_path: Path) -> Any:
     def to_end(*words: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "FSSPEC_S3": json.dumps(s3.options), "PYTHONPATH": str(root)}
         command = [sys.executable, "-m", "vhdcheck", *words]
@@ -114,7 +114,7 @@ def run(s3: Served, root: Path, tmp_path: Path) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
-def test_the_command_on_a_folder_of_a_store(jobs: str, run: Any, s3: Served, tmp_path: Path) -> None:  # noqa: ANN401
+def test_the_command_on_a_folder_of_a_store(jobs: str, run: Any, s3: Served, tmp_path: Path) -> None:
     for name, data in CONTENT.items():
         s3.put(name, data)
     done = run("s3://images/audit/", "--jobs", jobs, "--format", "jsonl", "--target", "generic")
@@ -132,7 +132,7 @@ def test_the_command_on_a_folder_of_a_store(jobs: str, run: Any, s3: Served, tmp
     assert all("list-type=2" in line for line in s3.asked())
 
 
-def test_a_folder_without_images_and_none_at_all(run: Any, s3: Served) -> None:  # noqa: ANN401
+def test_a_folder_without_images_and_none_at_all(run: Any, s3: Served) -> None:
     s3.put("texts/a.txt", b"no image")
     done = run("s3://images/texts/", "s3://nowhere/x/")
     assert done.returncode == 2
@@ -140,7 +140,7 @@ def test_a_folder_without_images_and_none_at_all(run: Any, s3: Served) -> None: 
     assert "s3://nowhere/x/: not checked: not found" in done.stdout
 
 
-def test_jobs_on_urls(server: Server, run: Any, tmp_path: Path) -> None:  # noqa: ANN401
+def test_jobs_on_urls(server: Server, run: Any, tmp_path: Path) -> None:
     urls = [server.put(f"{number}.vhd", fixed((4 + number) * MIB)) for number in range(12)]
     urls += [server.put("bad.vhd", dynamic(41 * GIB)), f"{server.url}/none.vhd"]
     (tmp_path / "list").write_text("\n".join(urls))
@@ -159,7 +159,7 @@ def memory() -> Iterator[Any]:
     files.store.clear()
 
 
-def test_stores_of_other_drivers(memory: Any) -> None:  # noqa: ANN401
+def test_stores_of_other_drivers(memory: Any) -> None:
     for name, data in CONTENT.items():
         memory.pipe_file(f"/images/{name}", data)
     found = list(listed("MEMORY://images/audit/"))
@@ -181,3 +181,35 @@ def test_a_listing_that_nobody_ends(root: Path) -> None:
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False, timeout=30
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "memory://a/b.vhd\n", "")
+
+
+def test_a_pattern_in_a_store(filled: Served, run: Any) -> None:
+    if filled.scheme != "s3":
+        pytest.skip("the command finds the keys of S3 in its environment")
+    for pattern, status, verdicts in (
+        ("s3://images/audit/*.vhd", 1, {"audit/empty.vhd", "audit/fixed.vhd", "audit/no footer.vhd"}),
+        ("s3://images/audit/**/*.[vVa]*", 1, IMAGES),
+        ("s3://images/audit/a/*/*", 0, {"audit/a/b/snapshot.avhd"}),
+        ("s3://images/audit/none*.vhd", 2, {"audit/none*.vhd"}),
+    ):
+        done = run(pattern, "--format", "line", "--target", "generic")
+        lines = {line.partition(": ")[0].removeprefix("s3://images/") for line in done.stdout.splitlines()}
+        assert (done.returncode, lines) == (status, verdicts), done.stdout + done.stderr
+
+
+def test_a_folder_without_its_slash(filled: Served) -> None:
+    with pytest.raises(
+        SourceError, match=r"a folder, not a file: to check the images in it, add a / to its name|not found"
+    ):
+        check(f"{filled.scheme}://images/audit", storage_options=filled.options)
+
+
+def test_odd_keys_are_checked_as_they_are_listed(store: Served) -> None:
+    keys = {f"odd/{name}.vhd" for name in ("x::y", "a b", "50%25", "q?v=1", "#1", "[1]", "é")}
+    for key in keys:
+        store.put(key, FIXED)
+    found = list(listed(f"{store.scheme}://images/odd/", storage_options=store.options))
+    assert {url.partition("images/")[2] for url in found} == keys
+    for url in found:
+        assert check(url, storage_options=store.options, target="generic", now=NOW).ok, url
+        assert check(str(url), storage_options=store.options, target="generic", now=NOW).ok, url

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fixtures.writer import GIB, MIB, dynamic, fixed
+from tests.forms import written
 from vhdcheck import SourceError, UsageError, acheck, check, targets
-from vhdcheck.report.json import document
-from vhdcheck.report.results import Results
-from vhdcheck.report.text import TextReport
+from vhdcheck.report.formats.text import TextReport
 from vhdcheck.sources import transports
 from vhdcheck.sources.url import is_url, redacted
 
@@ -102,12 +101,10 @@ def test_reports(name: str | None, server: Server) -> None:
         name = f"{name}://johndoe:hunter2@x?{SIGNATURE}"
     for report in (check(url, name=name), asyncio.run(acheck(url, name=name))):
         assert report.findings
-        results = Results()
-        results.add(report)
-        written = [document([report], results, targets.load("rackspace")), repr(report)]
-        written += TextReport(colour=False).image(report)
-        assert_clean("\n".join(written))
-        assert json.loads(written[0])["reports"][0]["requests"] == report.requests == 1
+        texts = [written("json", [report], targets.load("rackspace")), repr(report)]
+        texts += TextReport(colour=False).image(report)
+        assert_clean("\n".join(texts))
+        assert json.loads(texts[0])["reports"][0]["requests"] == report.requests == 1
     # and yet the server got them, character by character
     assert server.asked[0][1] == f"/image.vhd?{SIGNATURE}"
     assert server.headers[0]["Authorization"].startswith("Basic ")

@@ -289,7 +289,7 @@ def test_versions_need_no_token(service: Service, path: str, token: str | None) 
 
 
 def test_schemas_describe_what_is_served(service: Service) -> None:
-    import jsonschema  # noqa: PLC0415
+    import jsonschema
 
     task = service.imported(service.put("exports/schema", fixed(MIB).tobytes()))
     assert task["status"] == "success"
@@ -355,7 +355,7 @@ def test_a_first_start_prints_a_token_once(serve: Callable[..., Service], tmp_pa
 def test_a_bad_file_of_tokens_is_refused_at_the_start(
     tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vhdcheck.tasks.__main__ import main  # noqa: PLC0415
+    from vhdcheck.tasks.__main__ import main
 
     path = tmp_path / "tokens.toml"
     if text is not None:

@@ -173,7 +173,7 @@ def test_in_chromium(service: Service, tasks: dict[str, str], tmp_path: Path, wi
     """Sign in through the form, as a person does, and look at what the browser made of the page."""
     if shutil.which("chromium") is None:
         pytest.skip("chromium is not installed")
-    from tests.tasks.browser import Browser  # noqa: PLC0415
+    from tests.tasks.browser import Browser
 
     with Browser([*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"], tmp_path) as browser:
         browser.look_like(width, scheme)

@@ -69,7 +69,7 @@ def test_what_a_dead_worker_left_in_a_store_is_deleted_at_the_next_start(
     remote: Service,
     store: Served,  # noqa: F811
 ) -> None:
-    import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415
+    import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     files = fsspec.filesystem(store.scheme, **store.options, skip_instance_cache=True)
     store.put(f"objects/{TENANT}/exports/good", GOOD)

@@ -42,7 +42,7 @@ OFFSETS = {
 }  # fmt: skip
 
 
-def plain(parsed: Any) -> Any:  # noqa: ANN401 (construct's containers)
+def plain(parsed: Any) -> Any:  # construct's containers
     """Drop construct's own entries."""
     if isinstance(parsed, dict):
         return {name: plain(value) for name, value in parsed.items() if name != "_io"}

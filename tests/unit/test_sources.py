@@ -111,7 +111,7 @@ def test_a_text_buffer_is_the_caller_s_mistake() -> None:
 
 
 @pytest.mark.parametrize("source", [None, 3, 1.5, [b"x"], object(), io])
-def test_what_is_no_source_is_the_caller_s_mistake(source: Any) -> None:  # noqa: ANN401
+def test_what_is_no_source_is_the_caller_s_mistake(source: Any) -> None:
     with pytest.raises(UsageError, match="neither a path, nor bytes, nor an open binary file"):
         check(source)
 

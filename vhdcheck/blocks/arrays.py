@@ -265,7 +265,7 @@ def _ascending(starts: Entries) -> tuple[Entries, bool]:
 
 def _neighbours(table: Entries, ordered: Entries, slot: int) -> tuple[Hits, Hits, int, int]:
     """Compare neighbours in the file: blocks of one length overlap anywhere only if two neighbours do."""
-    if len(ordered) < 2:  # noqa: PLR2004 (one has no neighbour)
+    if len(ordered) <= 1:  # one has no neighbour
         return NONE, NONE, 0, 0
     slot_sectors = slot // SECTOR
     extremes = [(int(steps.min()), int(steps.max())) for steps in map(_steps, _parts(ordered, overlap=1))]

@@ -5,26 +5,24 @@ Only the command reads it. The library never does: a service must not obey a fil
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.errors import UsageError
 from vhdcheck.rules import RULES, matching
-from vhdcheck.targets import DEFAULT, suggestion
+from vhdcheck.targets import suggestion
+from vhdcheck.toml import is_file, tables
+from vhdcheck.units import parse_size
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable
 
     from vhdcheck.verdict.report import Report
 
 KEYS: Final = ("fail-on", "ignore", "max-physical-size", "max-virtual-size", "select", "target")
 FAIL_ON: Final = ("error", "warning")
-MAX_FILE: Final = 1 << 20
-"""Bytes of a pyproject.toml: more is none."""
 NEVER_IGNORED: Final = "VHD999"
 
 
@@ -67,33 +65,21 @@ def _words(lists: Iterable[str]) -> list[str]:
     return [word for text in lists for part in text.split(",") if (word := part.strip())]
 
 
-def complete(options: argparse.Namespace) -> None:
-    """Fill in what the arguments leave open: from the configuration, else with the defaults.
+def settings(name: str | None) -> dict[str, Any]:
+    """Read the configuration: of a file, or of the nearest pyproject.toml, from the working directory upwards.
 
-    The limits of a configuration belong to its target: with another `--target` they do not apply.
+    Args:
+        name: the file; it must have a table [tool.vhdcheck]. Without one, no table means no settings.
 
     Raises:
         UsageError: `[tool.vhdcheck]` has an unknown key or a value of a wrong kind, or the file is no TOML.
         SourceError: the file cannot be read.
     """
-    settings: dict[str, Any] = {}
-    if not options.no_config:
-        settings = _nearest() if options.config is None else _named(Path(options.config))
-    if options.target is not None:
-        settings.pop("max-virtual-size", None)
-        settings.pop("max-physical-size", None)
-    defaults = {"target": DEFAULT, "fail-on": "error", "select": [], "ignore": []}
-    for key in KEYS:
-        name = key.replace("-", "_")
-        if getattr(options, name) is None:
-            setattr(options, name, settings.get(key, defaults.get(key)))
+    return _nearest() if name is None else _named(Path(name))
 
 
 def _named(path: Path) -> dict[str, Any]:
-    content = _content(path)
-    if content is None:
-        raise SourceError(f"{path}: no such file, or not a regular one")
-    table = _table(path, content)
+    table = _table(path, tables(path))
     if table is None:
         raise UsageError(f"{path}: has no table [tool.vhdcheck]")
     return _settings(path, table)
@@ -107,33 +93,13 @@ def _nearest() -> dict[str, Any]:
         return {}
     for folder in (here, *here.parents):
         path = folder / "pyproject.toml"
-        content = _content(path)
-        if content is not None and b"vhdcheck" in content and (table := _table(path, content)) is not None:
+        if is_file(path) and (table := _table(path, tables(path, b"vhdcheck"))) is not None:
             return _settings(path, table)
     return {}
 
 
-def _content(path: Path) -> bytes | None:
-    """Read a regular file: never a pipe, which could make the command wait. Others are none, as those out of reach."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            return None
-    except OSError:
-        return None
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE)
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}") from error
-
-
-def _table(path: Path, content: bytes) -> dict[str, Any] | None:
-    import tomllib  # noqa: PLC0415 (only where the word stands in the file)
-
-    try:
-        tool = tomllib.loads(content.decode()).get("tool", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from error
+def _table(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
+    tool = content.get("tool", {})
     table = tool.get("vhdcheck") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
         raise UsageError(f"{path}: tool.vhdcheck is no table")
@@ -152,7 +118,7 @@ def _settings(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)
+def _value(key: str, value: Any) -> Any:  # whatever TOML holds
     if key not in KEYS:
         raise UsageError(f"unknown key {key!r}{suggestion(key, KEYS)}")
     if key in {"select", "ignore"}:
@@ -161,6 +127,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)
     elif key.startswith("max-"):
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise UsageError(f'{key} takes a size: "160GiB", or a number of bytes')
+        return parse_size(str(value) if isinstance(value, int) and value > 0 else value)
     elif not isinstance(value, str):
         raise UsageError(f"{key} takes a string")
     elif key == "fail-on" and value not in FAIL_ON:

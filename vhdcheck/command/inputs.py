@@ -18,7 +18,7 @@ from vhdcheck.format.lookalikes import recognise
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import is_footer
 from vhdcheck.sources.local import FileSource
-from vhdcheck.sources.urls import is_store_folder, is_url, redacted
+from vhdcheck.sources.urls import is_store_folder, is_store_pattern, is_url, redacted
 from vhdcheck.units import count
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Walk:
     def images(self, paths: Iterable[str]) -> Iterator[str]:
         """Yield the files to check, in order; a folder's by name."""
         for path in paths:
-            if is_store_folder(path):
+            if is_store_folder(path) or is_store_pattern(path):
                 yield from self._in_store(path)
             elif is_folder(path):
                 yield from self._in_folder(path)
@@ -53,17 +53,19 @@ class Walk:
                 yield path
 
     def _in_store(self, url: str) -> Iterator[str]:
-        from vhdcheck.sources.store_listing import listed  # noqa: PLC0415 (asyncio costs 20 ms)
+        from vhdcheck.sources.store_listing import listed  # asyncio costs 20 ms
 
         found = 0
         try:
-            for found, image in enumerate(listed(url), 1):  # noqa: B007 (how many there were)
+            for image in listed(url):
+                found += 1
                 yield image
         except SourceError as error:
             self.problems.append((redacted(url), str(error).removeprefix(f"{redacted(url)}: ")))
             return
         if not found:
-            self.problems.append((redacted(url), f"no {' or '.join(SUFFIXES)} images in this folder"))
+            what = "nothing matches" if is_store_pattern(url) else f"no {' or '.join(SUFFIXES)} images in this folder"
+            self.problems.append((redacted(url), what))
 
     def _in_folder(self, folder: str) -> Iterator[str]:
         before = len(self.problems), self.skipped_texts
@@ -94,7 +96,9 @@ def expanded(paths: Iterable[str]) -> Iterator[str]:
     A pattern that is itself a file, or that matches nothing, stays as it is, and so do URLs.
     """
     for path in paths:
-        if is_pattern(path) and (found := sorted(glob.iglob(path, recursive=True))):  # noqa: PTH207 (Path.glob takes no absolute one)
+        if (
+            not is_url(path) and is_pattern(path) and (found := sorted(glob.iglob(path, recursive=True)))
+        ):  # Path.glob takes no absolute one
             yield from found
         else:
             yield path
@@ -102,7 +106,9 @@ def expanded(paths: Iterable[str]) -> Iterator[str]:
 
 def is_pattern(path: str) -> bool:
     """Say whether a path is a pattern, and no file of that very name."""
-    return glob.has_magic(path) and not is_url(path) and not os.path.lexists(path)
+    if is_url(path):
+        return is_store_pattern(path)
+    return glob.has_magic(path) and not os.path.lexists(path)
 
 
 def listed_in(name: str, *, null: bool) -> Iterator[str]:
@@ -134,7 +140,9 @@ def listed_in(name: str, *, null: bool) -> Iterator[str]:
 
 def is_folder(path: str) -> bool:
     """Say whether a path leads to a folder. One that cannot be looked at does not: opening it will tell why."""
-    return is_store_folder(path) or os.path.isdir(path)  # noqa: PTH112 (Path.is_dir raises where permission is denied or the name is too long)
+    return is_store_folder(path) or os.path.isdir(
+        path
+    )  # Path.is_dir raises where permission is denied or the name is too long
 
 
 def is_text(path: str) -> bool:
@@ -144,7 +152,7 @@ def is_text(path: str) -> bool:
     error page) is a failed download: neither counts.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 (a Path for each of a million files takes time)
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a Path for each of a million files takes time
             return False
         with FileSource(path) as file:
             size = file.size

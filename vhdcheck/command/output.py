@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from vhdcheck.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _END: Final = 4096
 
@@ -59,7 +59,7 @@ def appending(path: Path, *, empty: bool = False) -> Iterator[TextIO]:
         yield file
 
 
-def refuse_image(path: Path, inputs: list[str]) -> None:
+def refuse_image(path: Path, inputs: Sequence[str]) -> None:
     """Refuse to write over what may be an image: an input, a name that ends like one, or anything but a text.
 
     Args:
@@ -73,7 +73,7 @@ def refuse_image(path: Path, inputs: list[str]) -> None:
         raise UsageError(f"--output {path}: that is the name of an image")
     if not path.is_file():
         return
-    if any(os.path.exists(name) and path.samefile(name) for name in inputs):  # noqa: PTH110 (any name at all)
+    if any(os.path.exists(name) and path.samefile(name) for name in inputs):  # any name at all
         raise UsageError(f"--output {path}: that file is to be checked")
     if _holds_nul(path):
         raise UsageError(f"--output {path}: there is a file which is no text, so no report; remove it first")

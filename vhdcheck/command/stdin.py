@@ -5,17 +5,24 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from vhdcheck.engine.check import check
+from vhdcheck.engine.check import examine
 from vhdcheck.engine.stream_checker import StreamChecker, check_stream
 from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.sources.local import opened
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from vhdcheck.targets import Target
+    from collections.abc import Callable
+
+    from vhdcheck.command.options import Options
+    from vhdcheck.command.progress import Reading
+    from vhdcheck.sources.source import Source
     from vhdcheck.verdict.report import Report
 
 
-def check_stdin(target: Target, *, deep: bool, allocation: bool, name: str) -> Report | Failure:
+def check_stdin(
+    options: Options, watch: Callable[[Source], Source] | None, reading: Reading | None
+) -> Report | Failure:
     """Check what comes on standard input, to its end.
 
     A file is read where it lies, if it stands at its beginning; of a stream, which passes anyway, `deep` reads more.
@@ -23,6 +30,7 @@ def check_stdin(target: Target, *, deep: bool, allocation: bool, name: str) -> R
     Raises:
         UsageError: standard input is a terminal.
     """
+    name, deep, allocation = options.stdin_filename, options.deep, options.allocation
     if sys.stdin is None or sys.stdin.closed:
         return Failure(name, "standard input is closed")
     if sys.stdin.isatty():
@@ -30,8 +38,14 @@ def check_stdin(target: Target, *, deep: bool, allocation: bool, name: str) -> R
     file = cast("BinaryIO", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
     try:
         if _is_a_file(file):
-            return check(file, target=target, deep=deep, allocation=allocation, name=name)
-        return check_stream(file, StreamChecker(target=target, deep=deep, allocation=allocation, name=name))
+            with opened(file, name) as source:
+                return examine(
+                    source if watch is None else watch(source), options.target, deep=deep, allocation=allocation
+                )
+        checker = StreamChecker(target=options.target, deep=deep, allocation=allocation, name=name)
+        if reading is not None:
+            reading.follow(lambda: checker.position)
+        return check_stream(file, checker)
     except SourceError as error:
         return Failure(name, str(error).removeprefix(f"{name}: "))
 

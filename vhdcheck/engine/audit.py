@@ -9,22 +9,24 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vhdcheck import targets
-from vhdcheck.engine.check import check, resolve
+from vhdcheck.engine.check import Settled, resolve
 from vhdcheck.errors import UsageError, VhdcheckError
 from vhdcheck.sources.urls import redacted
 from vhdcheck.verdict.report import Failure, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor, Future
+    from typing import Unpack
 
+    from vhdcheck.engine.options import CheckOptions
     from vhdcheck.image import Image
-    from vhdcheck.targets import Target
+    from vhdcheck.sources.source import Source
 
 BATCH: Final = 64
 """Images a task: 10 ms of work on local files, so that handing it over, up to 1 ms on a cluster, counts little."""
 
-Work: TypeAlias = "tuple[tuple[str, ...], dict[str, Any]]"
+Work: TypeAlias = "tuple[tuple[str, ...], CheckOptions]"
 """Sources, and the arguments of `check`."""
 
 
@@ -34,14 +36,7 @@ def audit(
     executor: Executor | None = None,
     batch: int = BATCH,
     window: int | None = None,
-    target: str | Target = targets.DEFAULT,
-    max_virtual_size: str | int | None = None,
-    max_physical_size: str | int | None = None,
-    deep: bool = False,
-    allocation: bool = False,
-    now: float | None = None,
-    download: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
+    **options: Unpack[CheckOptions],
 ) -> Iterator[Report | Failure]:
     """Check many images, and yield a report for each as it completes, in no certain order.
 
@@ -61,17 +56,10 @@ def audit(
             and its result can be pickled. Without one, images are checked here, one after the other.
         batch: images a task.
         window: tasks under way at the same time; by default four for each of this machine's processors.
-        target: as in `check`, like all that follows.
-        max_virtual_size: bytes, or `"160GiB"`.
-        max_physical_size: the same.
-        deep: read the sector bitmaps too.
-        allocation: count where the blocks lie too.
-        now: the time to judge by, in Unix seconds; the clock's by default.
-        download: of a server that ignores ranges, download the whole image.
-        storage_options: arguments for fsspec's driver of URLs.
+        **options: as in `check`: `vhdcheck.CheckOptions` explains them.
 
     Raises:
-        UsageError: an unknown target, a malformed limit, an empty batch or window.
+        UsageError: an unknown target, a malformed limit, an empty batch or window, one path instead of many.
         Exception: whatever `executor.submit` raises, when the executor takes no more work.
 
     Examples:
@@ -79,33 +67,43 @@ def audit(
         >>> [result.source for result in audit(["fixtures/dynamic-empty.vhd", "none.vhd"])]
         ['fixtures/dynamic-empty.vhd', 'none.vhd']
     """
+    if isinstance(sources, (str, bytes, os.PathLike)):
+        raise UsageError(f"audit takes many sources, and this is one: give [{sources!r}], or use check")
     if window is None:
         window = 4 * (os.cpu_count() or 1)
     if batch < 1 or window < 1:
         raise UsageError(f"batch and window are at least 1, not {batch} and {window}")
-    options = {
-        "target": resolve(target, max_virtual_size, max_physical_size),
-        "deep": deep,
-        "allocation": allocation,
-        "now": now,
-        "download": download,
-        "storage_options": storage_options,
-    }
+    target = resolve(
+        options.pop("target", targets.DEFAULT),
+        options.pop("max_virtual_size", None),
+        options.pop("max_physical_size", None),
+    )
+    settled: CheckOptions = {**options, "target": target}
+    Settled.by(**settled)  # what is wrong with them is said here, once
     paths = (os.fspath(source) for source in sources)
     if executor is None:
-        return (_checked(path, options) for path in paths)
-    return _Dispatch(executor, options).results(paths, batch, window)
+        return (checked(path, settled) for path in paths)
+    return _Dispatch(executor, settled).results(paths, batch, window)
 
 
 def check_batch(work: Work) -> list[Report | Failure]:
     """Check a batch: what runs in a worker."""
     sources, options = work
-    return [_checked(source, options) for source in sources]
+    return [checked(source, options) for source in sources]
 
 
-def _checked(source: str, options: dict[str, Any]) -> Report | Failure:
+def checked(source: str, options: CheckOptions, watch: Callable[[Source], Source] | None = None) -> Report | Failure:
+    """Check one image; whatever goes wrong is a Failure.
+
+    Args:
+        source: a path or a URL.
+        options: as in `check`, all of them right.
+        watch: put around the driver, to see what is read.
+    """
+    settled = Settled.by(**options)
     try:
-        report = check(source, **options)
+        with settled.opened(source, None) as reader:
+            report = settled.examined(watch(reader) if watch is not None else reader)
     except VhdcheckError as error:
         return Failure(redacted(source), str(error).removeprefix(f"{redacted(source)}: "))
     except Exception as error:  # noqa: BLE001 (a defect of vhdcheck must not end a run of a million images)
@@ -128,14 +126,14 @@ def _slimmed(image: Image) -> Image:
 class _Dispatch:
     """Batches under way in an executor."""
 
-    def __init__(self, executor: Executor, options: dict[str, Any]) -> None:
+    def __init__(self, executor: Executor, options: CheckOptions) -> None:
         self._executor = executor
         self._options = options
         self._flying: dict[Future[list[Report | Failure]], tuple[str, ...]] = {}
 
     def results(self, paths: Iterator[str], batch: int, window: int) -> Iterator[Report | Failure]:
         """Keep `window` batches under way, and yield what they come to."""
-        from concurrent.futures import FIRST_COMPLETED, wait  # noqa: PLC0415 (5 ms, for an executor only)
+        from concurrent.futures import FIRST_COMPLETED, wait  # 5 ms, for an executor only
 
         suspects: deque[tuple[str, ...]] = deque()
         try:
@@ -182,7 +180,7 @@ class _Dispatch:
 
 def _error(future: Future[Any]) -> BaseException | None:
     """Wait for a future, and return what it failed with."""
-    from concurrent.futures import CancelledError  # noqa: PLC0415 (5 ms, for an executor only)
+    from concurrent.futures import CancelledError  # 5 ms, for an executor only
 
     try:
         return future.exception()

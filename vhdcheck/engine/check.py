@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vhdcheck import rules, targets
 from vhdcheck.engine.plan import Known, steps
@@ -17,29 +17,22 @@ from vhdcheck.verdict.finding import Finding, Severity
 from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from contextlib import AbstractContextManager
+    from typing import Unpack
 
     from vhdcheck.blocks.facts import Bitmaps
+    from vhdcheck.engine.options import CheckOptions
     from vhdcheck.engine.windows import Answers, Wanted
-    from vhdcheck.sources.local import Readable, Source
-    from vhdcheck.sources.url import AsyncUrlSource, UrlSource
+    from vhdcheck.sources.local import Readable
+    from vhdcheck.sources.source import AsyncSource, Source
     from vhdcheck.targets import Target
 
+UNLIMITED: Final = 1 << 63
+"""A length that no file has."""
 
-def check(
-    source: Readable,
-    *,
-    target: str | Target = targets.DEFAULT,
-    max_virtual_size: str | int | None = None,
-    max_physical_size: str | int | None = None,
-    deep: bool = False,
-    allocation: bool = False,
-    now: float | None = None,
-    name: str | None = None,
-    download: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Report:
+
+def check(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
     """Check an image, and return the verdict with all findings.
 
     A bad image is never an exception: any bytes at all end in a report.
@@ -47,16 +40,8 @@ def check(
     Args:
         source: a path, a URL, the image as bytes, or an open binary file object that can seek. A file object's
             position is put back. URLs (`https://`, `s3://`, `az://`, ...) need the extra `vhdcheck[remote]`.
-        target: what to judge for: `rackspace`, `azure`, `aws`, `xenserver`, `xen-orchestra`, `hyper-v`, `generic`
-            (the format alone), or the path of a TOML file.
-        max_virtual_size: the target's limit on the disk's size, overridden: bytes, or `"160GiB"`.
-        max_physical_size: the target's limit on the file's length, overridden.
-        deep: read the sector bitmaps of all used blocks too (no guest data).
-        allocation: count where the blocks lie, as `report.image.allocation`: what `--map` draws.
-        now: the time to judge creation times by, in Unix seconds; the clock's by default.
         name: what to call the image in the report, instead of its path, or its URL without what may be secret.
-        download: of a server that ignores ranges, download the whole image, into a temporary file.
-        storage_options: arguments for fsspec's driver of a URL: credentials, endpoint.
+        **options: `vhdcheck.CheckOptions` explains them.
 
     Returns:
         The report: `ok`, `code`, `message`, `findings`, `image`.
@@ -71,57 +56,28 @@ def check(
         >>> report.ok, report.message
         (False, '396: The image cannot be imported. The file is not a valid VHD.')
     """
-    judged_for = resolve(target, max_virtual_size, max_physical_size)
-    with _opened(source, name, download=download, storage_options=storage_options) as reader:
-        return examine(reader, judged_for, deep=deep, allocation=allocation, now=now)
+    settled = Settled.by(**options)
+    with settled.opened(source, name) as reader:
+        return settled.examined(reader)
 
 
-async def acheck(
-    source: Readable,
-    *,
-    target: str | Target = targets.DEFAULT,
-    max_virtual_size: str | int | None = None,
-    max_physical_size: str | int | None = None,
-    deep: bool = False,
-    allocation: bool = False,
-    now: float | None = None,
-    name: str | None = None,
-    download: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Report:
+async def acheck(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
     """Check an image without blocking the event loop; as `check`, which explains the arguments.
 
     URLs are read by fsspec's asynchronous file systems; what is no URL is read in a thread.
     """
-    import asyncio  # noqa: PLC0415 (costs 20 ms)
-
-    from vhdcheck.sources.url import async_opened_url  # noqa: PLC0415
-
-    judged_for = resolve(target, max_virtual_size, max_physical_size)
+    settled = Settled.by(**options)
     if not is_url(source):
-        return await asyncio.to_thread(
-            check, source, target=judged_for, deep=deep, allocation=allocation, now=now, name=name
-        )
-    async with async_opened_url(source, name, download=download, storage_options=storage_options) as reader:
-        run = _Run(reader, judged_for, deep=deep, allocation=allocation, now=now)
-        wanted = run.answered(())
-        while wanted is not None:
-            wanted = run.answered(await reader.read(wanted.spans))
-        await reader.verify()
-        return run.report()
+        import asyncio  # costs 20 ms
+
+        return await asyncio.to_thread(check, source, name=name, **options)
+    from vhdcheck.sources.url import async_opened_url  # asyncio
+
+    async with async_opened_url(source, name, settled.downloads, settled.storage_options) as reader:
+        return await aexamine(reader, settled.target, deep=settled.deep, allocation=settled.allocation, now=settled.now)
 
 
-def iter_findings(
-    source: Readable,
-    *,
-    target: str | Target = targets.DEFAULT,
-    max_virtual_size: str | int | None = None,
-    max_physical_size: str | int | None = None,
-    deep: bool = False,
-    now: float | None = None,
-    download: bool = False,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Iterator[Finding]:
+def iter_findings(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Iterator[Finding]:
     """Check an image, and yield each finding as soon as its part of the image is known.
 
     The findings are those of `check`, which explains the arguments, in the order in which they become certain, and
@@ -131,16 +87,12 @@ def iter_findings(
         UsageError: an unknown target, a malformed limit, a source of the wrong kind.
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    judged_for = resolve(target, max_virtual_size, max_physical_size)
-    opening = partial(_opened, source, None, download=download, storage_options=storage_options)
-    return _findings(opening, judged_for, deep=deep, now=now)
+    return _findings(source, name, Settled.by(**options))
 
 
-def _findings(
-    opening: Callable[[], AbstractContextManager[Source]], target: Target, *, deep: bool, now: float | None
-) -> Iterator[Finding]:
-    with opening() as reader:  # now: whoever asked for them may never take the first
-        run, taken = _Run(reader, target, deep=deep, now=now), 0
+def _findings(source: Readable, name: str | None, settled: Settled) -> Iterator[Finding]:
+    with settled.opened(source, name) as reader:  # now: whoever asked for them may never take the first
+        run, taken = _Run(reader, settled.target, deep=settled.deep, now=settled.now), 0
         wanted = run.answered(())
         while wanted is not None:
             yield from run.findings[taken:]
@@ -150,39 +102,79 @@ def _findings(
         reader.verify()
 
 
-def _opened(
-    source: Readable, name: str | None, *, download: bool, storage_options: Mapping[str, Any] | None
-) -> AbstractContextManager[Source]:
-    if is_url(source):
-        from vhdcheck.sources.url import opened_url  # noqa: PLC0415 (asyncio costs 20 ms)
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The options of one check, with the target loaded and what was left out filled in."""
 
-        return opened_url(source, name, download=download, storage_options=storage_options)
-    return opened(source, name)
+    target: Target
+    deep: bool = False
+    allocation: bool = False
+    now: float | None = None
+    download: bool = False
+    storage_options: Mapping[str, Any] | None = None
+
+    @classmethod
+    def by(
+        cls,
+        *,
+        target: str | Target = targets.DEFAULT,
+        max_virtual_size: str | int | None = None,
+        max_physical_size: str | int | None = None,
+        **others: Any,  # the fields above, which say it
+    ) -> Self:
+        """Settle options.
+
+        Raises:
+            UsageError: an unknown target, a malformed limit.
+            TypeError: there is no such option.
+        """
+        return cls(resolve(target, max_virtual_size, max_physical_size), **others)
+
+    @property
+    def downloads(self) -> int | None:
+        """Bytes that may be downloaded of a server that does not send parts; None: no more than parts."""
+        if not self.download:
+            return None
+        return UNLIMITED if self.target.max_physical_size is None else self.target.max_physical_size
+
+    def opened(self, source: Readable, name: str | None) -> AbstractContextManager[Source]:
+        """Open whatever the caller has."""
+        if is_url(source):
+            from vhdcheck.sources.url import opened_url  # asyncio costs 20 ms
+
+            return opened_url(source, name, self.downloads, self.storage_options)
+        return opened(source, name)
+
+    def examined(self, reader: Source) -> Report:
+        """Examine what is open."""
+        return examine(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now)
 
 
 def examine(
     reader: Source,
-    target: Target,
+    target: str | Target = targets.DEFAULT,
     *,
     deep: bool = False,
     allocation: bool = False,
     now: float | None = None,
     bitmaps: Bitmaps | None = None,
 ) -> Report:
-    """Examine an image by any driver, and report.
+    """Examine an image by any driver, one of your own too, and report; `vhdcheck.sources.source` has an example.
 
     Args:
         reader: the driver.
-        target: what to judge for.
+        target: what to judge for, as in `JudgeOptions`, like all that follows.
         deep: read the sector bitmaps too.
         allocation: count where the blocks lie too.
         now: the time, in Unix seconds; the clock's by default.
         bitmaps: what they said, where they were read already.
 
     Raises:
+        UsageError: an unknown target.
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    run = _Run(reader, target, deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
+    judged_for = resolve(target)
+    run = _Run(reader, judged_for, deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
     wanted = run.answered(())
     while wanted is not None:
         wanted = run.answered(reader.read(wanted.spans))
@@ -190,7 +182,26 @@ def examine(
     return run.report()
 
 
-def resolve(target: str | Target, max_virtual_size: str | int | None, max_physical_size: str | int | None) -> Target:
+async def aexamine(
+    reader: AsyncSource,
+    target: str | Target = targets.DEFAULT,
+    *,
+    deep: bool = False,
+    allocation: bool = False,
+    now: float | None = None,
+) -> Report:
+    """Examine an image by an asynchronous driver; as `examine`, which explains the arguments."""
+    run = _Run(reader, resolve(target), deep=deep, allocation=allocation, now=now)
+    wanted = run.answered(())
+    while wanted is not None:
+        wanted = run.answered(await reader.read(wanted.spans))
+    await reader.verify()
+    return run.report()
+
+
+def resolve(
+    target: str | Target, max_virtual_size: str | int | None = None, max_physical_size: str | int | None = None
+) -> Target:
     """Load the target, and see that it refuses only what exists."""
     loaded = targets.load(target, max_virtual_size=max_virtual_size, max_physical_size=max_physical_size)
     if unknown := loaded.refuses - rules.SLUGS:
@@ -204,7 +215,7 @@ class _Run:
 
     def __init__(
         self,
-        reader: Source | UrlSource | AsyncUrlSource,
+        reader: Source | AsyncSource,
         target: Target,
         *,
         deep: bool,

@@ -62,6 +62,11 @@ class Processes(Executor):
         self._lock = threading.Lock()
         self._running: set[Any] = set()
         self._fault = ""
+        with suppress(AttributeError, ImportError):  # not on Windows
+            # Starting it opens the mask that `_serve` sets, so it comes first.
+            from multiprocessing import resource_tracker
+
+            resource_tracker.ensure_running()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -106,7 +111,13 @@ class Processes(Executor):
         self.shutdown(cancel_futures=True)
 
     def _serve(self) -> None:
-        """Hand work to a process, one piece after the other; a new process where it died."""
+        """Hand work to a process, one piece after the other; a new process where it died.
+
+        What is started here inherits that it is not interrupted, from its first moment on: an interrupt is the main
+        thread's to handle, and a process that is still importing would print a traceback.
+        """
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker: _Worker | None = None
         while (item := self._work.get()) is not None:
             future, work = item
@@ -137,10 +148,12 @@ class Processes(Executor):
             with self._lock:
                 worker = _Worker(self._context)
                 self._running.add(worker.process)
-            worker.pipe.recv()
+            if problem := worker.pipe.recv():
+                raise RuntimeError(problem)  # noqa: TRY301 (handled as the others)
         except Exception as error:
             # Or every batch would fail, one after the other: no memory, or a script that lacks `if __name__ == ...`.
-            self._blame(f"worker processes do not start{f': {error}' if str(error) else ''}")
+            text = " ".join(str(error).split())
+            self._blame(f"worker processes do not start{f': {text}' if text else ''}")
             self._forget(worker)
             raise EOFError from error
         return worker
@@ -159,13 +172,13 @@ class Processes(Executor):
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, context: Any) -> None:  # noqa: ANN401 (a context of multiprocessing)
+    def __init__(self, context: Any) -> None:  # a context of multiprocessing
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
 
-    def do(self, work: Any) -> tuple[Any, BaseException | None]:  # noqa: ANN401 (function and arguments)
+    def do(self, work: Any) -> tuple[Any, BaseException | None]:  # function and arguments
         self.pipe.send(work)
         answer: tuple[Any, BaseException | None] = self.pipe.recv()
         return answer
@@ -177,9 +190,13 @@ _DIED: Final = (EOFError, ConnectionError)
 def _work(pipe: Connection) -> None:
     """What a process does until its pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
-    load(_MODULES)
+    try:
+        load(_MODULES)
+    except Exception as error:  # noqa: BLE001 (the caller's to see, in a line)
+        pipe.send(f"{type(error).__name__}: {error}")
+        return
     with suppress(*_DIED):
-        pipe.send(None)
+        pipe.send("")
         while True:
             try:
                 fn, args, kwargs = pipe.recv()
@@ -227,7 +244,7 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     if not address.startswith(DASK) or not place:
         raise UsageError(f"not an executor: {address!r}; give dask://HOST:PORT")
     try:
-        from distributed import Client  # noqa: PLC0415 (an extra)
+        from distributed import Client  # an extra
     except ImportError:
         raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
     try:

@@ -375,12 +375,12 @@ def _judge_table(
     table = None
     image.table = None if deep or allocation else sound(pieces, entries, bounds, batmap)
     if image.table is None:
-        from vhdcheck.blocks import arrays  # noqa: PLC0415 (numpy costs 100 ms to import)
+        from vhdcheck.blocks import arrays  # numpy costs 100 ms to import
 
         table, padding = arrays.decode(pieces, entries)
         image.table = arrays.analyse(table, bounds, padding=padding, batmap=batmap)
         if allocation:
-            from vhdcheck.blocks.allocation import allocate  # noqa: PLC0415 (numpy)
+            from vhdcheck.blocks.allocation import allocate  # numpy
 
             image.allocation = allocate(table, bounds)
     yield Known("table", image.table)
@@ -408,7 +408,7 @@ def _read_slack(reader: Reader, image: Image, metadata: list[Span]) -> Generator
 
     Where the file does not end with a footer, that is where it may stand, with something behind it.
     """
-    assert image.table is not None  # noqa: S101 (just set)
+    assert image.table is not None  # just set
     start = max([image.table.data_end, *(span.end for span in metadata)])
     length = image.footer_offset - start
     if length > 0:
@@ -428,7 +428,7 @@ def _read_bitmaps(
 
     Those that passed in a stream are taken as they were sorted then, unless by a copy that the footer contradicts.
     """
-    from vhdcheck.blocks import arrays  # noqa: PLC0415
+    from vhdcheck.blocks import arrays
 
     full = image.batmap.map if image.batmap is not None else b""
     if image.table is not None and any(room.part == "batmap_map" for room in image.table.hit_rooms):

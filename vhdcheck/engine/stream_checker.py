@@ -23,11 +23,11 @@ import io
 import time
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from vhdcheck import rules, targets
+from vhdcheck import rules
 from vhdcheck.blocks.facts import Blocks
-from vhdcheck.engine.check import examine, resolve
+from vhdcheck.engine.check import Settled, examine
 from vhdcheck.engine.plan import Known, steps
-from vhdcheck.errors import SourceError
+from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.limits import ENDLESS
 from vhdcheck.format.structures import (
     BATMAP_1_2,
@@ -41,10 +41,11 @@ from vhdcheck.verdict.report import ImageRefused, Report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Generator
+    from typing import Unpack
 
+    from vhdcheck.engine.options import JudgeOptions
     from vhdcheck.engine.windows import Answers, Wanted
     from vhdcheck.format.span import Span
-    from vhdcheck.targets import Target
 
 CHUNK: Final = 1 << 20
 """Bytes read at once: as many as a pipe can be made to hold."""
@@ -65,13 +66,8 @@ class StreamChecker:
     def __init__(
         self,
         *,
-        target: str | Target = targets.DEFAULT,
-        max_virtual_size: str | int | None = None,
-        max_physical_size: str | int | None = None,
-        deep: bool = False,
-        allocation: bool = False,
-        now: float | None = None,
         name: str = "<stream>",
+        **options: Unpack[JudgeOptions],
     ) -> None:
         """Prepare for one image; the arguments are those of `check`.
 
@@ -81,9 +77,10 @@ class StreamChecker:
         Raises:
             UsageError: an unknown target, a malformed limit.
         """
-        self._target = resolve(target, max_virtual_size, max_physical_size)
-        self._now = time.time() if now is None else now
-        self._deep, self._allocation, self.name = deep, allocation, name
+        settled = Settled.by(**options)
+        deep = self._deep = settled.deep
+        self._target, self._allocation, self.name = settled.target, settled.allocation, name
+        self._now = time.time() if settled.now is None else settled.now
         self._passing = Passing()
         self._early = Image(ENDLESS)
         self._plan: Generator[Wanted | Known, Answers, None] | None = steps(self._early, deep=deep, open_ended=True)
@@ -109,10 +106,18 @@ class StreamChecker:
         """Let the next bytes pass.
 
         Returns:
-            The ERRORs that have become certain. The report has them all, with their final places.
+            The ERRORs that have become certain, judged by the footer's copy at the start: whatever follows, the image
+            is refused. The report has them too, with their final places, if the footer at the end says the same as its
+            copy. If it differs, the image is refused for that, and the report is judged by the footer at the end: it
+            may have other findings in their place.
+
+        Raises:
+            UsageError: the stream has ended: `finish` was called.
         """
         before = len(self._found)
         view = memoryview(chunk).cast("B")
+        if len(view) and self._report is not None:
+            raise UsageError(f"{self.name}: bytes behind the end: finish was called; each image needs its own checker")
         while len(view):
             stop = self._passing.stop
             step = len(view) if stop is None else min(len(view), stop - self.position)
@@ -185,7 +190,7 @@ class StreamChecker:
 
     def _advance(self, step: Wanted | Known) -> None:
         """Take what the plan knows, until it wants what has not come yet."""
-        assert self._plan is not None  # noqa: S101 (only called with one)
+        assert self._plan is not None  # only called with one
         try:
             while True:
                 if isinstance(step, Known):
@@ -221,7 +226,7 @@ class StreamChecker:
             return False
         return not (copy.is_tap and copy.creator_version < BATMAP_1_2)
 
-    def _judge(self, part: str, value: Any) -> None:  # noqa: ANN401 (whatever the part is)
+    def _judge(self, part: str, value: Any) -> None:  # whatever the part is
         judged = rules.judge(part, value, image=self._early, target=self._target, now=self._now)
         self._found += [finding for finding in judged if finding.severity == Severity.ERROR]
 
@@ -256,7 +261,7 @@ class CheckedReader(io.RawIOBase):
         """Say yes."""
         return True
 
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 (any writable buffer)
+    def readinto(self, buffer: Any) -> int:  # any writable buffer
         """Read into a buffer."""
         view = memoryview(buffer).cast("B")
         return self._passed(view[:0] if not len(view) else self._fill(view), asked=len(view))
@@ -298,7 +303,7 @@ def check_stream(file: BinaryIO, checker: StreamChecker) -> Report:
         SourceError: the stream cannot be read.
     """
     with contextlib.suppress(ImportError, OSError, AttributeError):
-        import fcntl  # noqa: PLC0415 (not on every system)
+        import fcntl  # not on every system
 
         fcntl.fcntl(file.fileno(), fcntl.F_SETPIPE_SZ, CHUNK)
     view = memoryview(bytearray(CHUNK))

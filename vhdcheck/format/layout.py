@@ -117,7 +117,7 @@ def block_allocation_table(entries: int) -> Construct[Any, Any]:
     return Array(entries, Int32ub)
 
 
-def parse(structure: Construct[Any, Any], raw: bytes) -> Any:  # noqa: ANN401 (construct's own type)
+def parse(structure: Construct[Any, Any], raw: bytes) -> Any:  # construct's own type
     """Parse a structure: interpreted by construct at first, compiled once so many were parsed that it pays."""
     return _parser(structure)(raw)
 
@@ -127,7 +127,7 @@ def _parser(structure: Construct[Any, Any]) -> Callable[[bytes], Any]:
     """Make what parses a structure in this process, and knows how often it did."""
     parsed = 0
 
-    def parse(raw: bytes) -> Any:  # noqa: ANN401
+    def parse(raw: bytes) -> Any:
         nonlocal parsed
         parsed += 1
         return structure.parse(raw) if parsed <= WORTH_COMPILING else compiled(structure).parse(raw)

@@ -306,18 +306,18 @@ class Batmap:
         return _span(layout.BATMAP_HEADER_1_2, name, self.offset, "batmap")
 
 
-def _values(structure: Any, raw: bytes) -> list[Any]:  # noqa: ANN401 (construct's own type)
+def _values(structure: Any, raw: bytes) -> list[Any]:  # construct's own type
     """Parse `raw` into the structure's values, in order."""
     return _container(layout.parse(structure, raw))
 
 
-def _container(parsed: Any) -> list[Any]:  # noqa: ANN401
+def _container(parsed: Any) -> list[Any]:
     """Take the values of a parsed structure, in order, without construct's own entry (`_io`)."""
     parsed.pop("_io", None)
     return list(parsed.values())
 
 
-def _span(structure: Any, name: str, offset: int, part: str, index: int | None = None) -> Span:  # noqa: ANN401
+def _span(structure: Any, name: str, offset: int, part: str, index: int | None = None) -> Span:
     place, length = layout.fields(structure)[name]
     return Span(offset + place, length, part, index, name)
 

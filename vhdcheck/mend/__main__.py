@@ -52,8 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from vhdcheck.escape import printable  # noqa: PLC0415 (not needed for --help)
-    from vhdcheck.mend import mend  # noqa: PLC0415
+    from vhdcheck.escape import printable  # not needed for --help
+    from vhdcheck.mend import mend
 
     mending = mend(
         options.image,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdcheck.image import Image
-    from vhdcheck.sources.local import Source
+    from vhdcheck.sources.source import Source
 
 WRECK = 64
 """Bytes of a footer that may be wrong where it is still to be known for what it was: most of one are zeros."""
@@ -108,7 +108,7 @@ def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
         Unmendable: what stands there may be something else.
     """
     footer = image.footer
-    assert footer is not None  # noqa: S101 (the caller has one)
+    assert footer is not None  # the caller has one
     if footer is image.copy:
         return _place_of_a_lost_footer(reader, image)
     if image.tail is None and footer.disk_type == FIXED and footer.offset != footer.current_size:

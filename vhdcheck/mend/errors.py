@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class Unmendable(Exception):  # noqa: N818 (a verdict, not an error)
+class Unmendable(Exception):  # a verdict, not an error
     """The image does not say what would be right."""

@@ -27,7 +27,6 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
 _USES: Final = 100
 _DENIES: Final = 200
 _READ, _WRITE, _RESIZE = 0, 1, 3

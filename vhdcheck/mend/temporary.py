@@ -25,7 +25,6 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
 PATTERN: Final = re.compile(r"\.vhdcheck-mend\.[0-9a-f]{8}\.[0-9a-f]{16}")
 """Names of temporary files: a mark of the file that it becomes (`mark`), and chance."""
 AGE: Final = 60.0
@@ -49,7 +48,7 @@ def unnamed(folder: Path) -> int | None:
         descriptor = os.open(folder, os.O_RDWR | PLAIN | os.O_TMPFILE, 0o600)
     except OSError:  # what else may be wrong shows when a file with a name is made
         return None
-    if os.path.exists(_proc(descriptor)):  # noqa: PTH110 (a link of the kernel's)
+    if os.path.exists(_proc(descriptor)):  # a link of the kernel's
         return descriptor
     os.close(descriptor)
     return None
@@ -105,7 +104,7 @@ def sweep(folder: Path) -> list[str]:
         The names of what was removed.
     """
     try:
-        names = [name for name in os.listdir(folder) if PATTERN.fullmatch(name)]  # noqa: PTH208 (names alone)
+        names = [name for name in os.listdir(folder) if PATTERN.fullmatch(name)]  # names alone
     except OSError:  # what is wrong with the folder shows when the file is made
         return []
     return [name for name in names if _swept(folder / name)]

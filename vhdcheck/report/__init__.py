@@ -1,31 +1,51 @@
-"""Reports for people and programs, a module each."""
+"""Reports for people and programs.
+
+Each module of the folder `formats` is a form of the report, and `--format`, the completions and the README find it
+there. A new form is a new file in it. What such a module owes:
+
+- a docstring whose first line says whom it is for: the README's table has it;
+- `WHOLE`: True for one document, which is written when all images are checked and cannot be added to by `--resume`;
+- `SUMMARY`: True if the summary is part of it; if not, the command writes the summary to standard error;
+- `write(checked, context)`, which takes the reports and failures as they come, and yields text. It says
+    - of each image its verdict, code and findings, or why it could not be checked,
+    - what `context.results` came to, read when `checked` has ended: the census with the findings that were ignored,
+      and the texts that were skipped,
+    - with `context.with_map` the map, if the form has room for one;
+- nothing of an image as it is: `escape.printable` for what people see, `escape.as_unicode` for programs.
+"""
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, TypeAlias
 
+TYPE_CHECKING = False  # typing takes 3 of the 35 ms that --help has (tests/cost holds it)
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+    from typing import Any, Protocol
 
-    Document: TypeAlias = Callable[..., str]
+    from vhdcheck.report.context import Context
+    from vhdcheck.verdict.report import Failure, Report
 
-DOCUMENTS: Final = {
-    "json": ("json", "document"),
-    "sarif": ("sarif", "document"),
-    "sarif-github": ("sarif", "github_document"),
-    "junit": ("junit", "document"),
-    "github": ("github", "document"),
-    "html": ("html", "document"),
-}
-"""Formats that are written as a whole, once all images are checked: the module here, and its function.
+    class Format(Protocol):
+        """What a module of `formats` is."""
 
-`FORMATS` of the command, which imports nothing for `--help`, names them too.
-"""
+        WHOLE: bool
+        SUMMARY: bool
+
+        def write(self, checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+            """Write the report, in as many pieces as it comes in."""
 
 
-def document(name: str) -> Document:
-    """Import what writes a format of DOCUMENTS, and nothing else."""
-    module, function = DOCUMENTS[name]
-    writer: Document = getattr(import_module(f"{__name__}.{module}"), function)
-    return writer
+def names() -> tuple[str, ...]:
+    """List the forms, the one for people first."""
+    files = os.listdir(os.path.join(os.path.dirname(__file__), "formats"))
+    found = {name.removesuffix(".py").replace("_", "-") for name in files if name.endswith(".py")}
+    return ("text", *sorted(found - {"--init--", "text"}))
+
+
+def load(name: str) -> Format:
+    """Import the module of a form, and nothing else."""
+    module: Any = import_module(f"{__name__}.formats.{name.replace('-', '_')}")
+    form: Format = module
+    return form

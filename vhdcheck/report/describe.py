@@ -1,14 +1,13 @@
-"""What an image is, in one paragraph and in one dictionary."""
+"""What an image is, in one paragraph."""
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from vhdcheck.format import creators
-from vhdcheck.format.geometry import size_by_geometry
-from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, EPOCH, FIXED, Footer
+from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, FIXED, Footer
 from vhdcheck.units import count, exact, grouped, human
+from vhdcheck.verdict.plain import created, creator, kind, other_sizes
 
 if TYPE_CHECKING:
     from vhdcheck.format.structures import DynamicHeader
@@ -36,27 +35,8 @@ def paragraph(image: Image) -> str:
     return " ".join(sentences)
 
 
-def kind(footer: Footer) -> str:
-    """The disk type in a word."""
-    return creators.DISK_TYPES.get(footer.disk_type, f"type {footer.disk_type}")
-
-
 def _article(word: str) -> str:
     return "An" if word[0] in "aeiou" else "A"
-
-
-def creator(footer: Footer) -> str:
-    """The creator in words: `qemu-img ("qemu" 5.3)`."""
-    tag = footer.creator_application.rstrip(b"\0 ").decode("ascii", "backslashreplace")
-    version = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
-    name, host = creators.program(footer), creators.host(footer)
-    words = f'{name} ("{tag}" {version})' if name else f'an unknown program ("{tag}" {version})'
-    return f"{words} on {host}" if host else words
-
-
-def created(footer: Footer) -> str:
-    """The creation time as `2024-01-01T00:00:00Z`; empty where it is not recorded."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(footer.timestamp + EPOCH)) if footer.timestamp else ""
 
 
 def _when(footer: Footer) -> str:
@@ -73,73 +53,3 @@ def _blocks(image: Image, header: DynamicHeader) -> str:
     if table.used > 1:
         order = ", in order" if table.in_order else ", not in order"
     return f"{grouped(table.used)} of {count(image.blocks_needed, 'block')} {unit} in use{order}."
-
-
-class OtherSize(NamedTuple):
-    """A size, in bytes, that some readers take for the disk's; and why, as a clause: `qemu goes by the geometry`."""
-
-    why: str
-    size: int
-
-
-def other_sizes(image: Image) -> list[OtherSize]:
-    """List readers that see another size than the current one, and which."""
-    footer, sizes = image.footer, list[OtherSize]()
-    if footer is None:
-        return sizes
-    if footer.original_size != footer.current_size:
-        sizes.append(OtherSize("libvhdi and oslo.utils go by the original size", footer.original_size))
-    by_geometry = size_by_geometry(footer)
-    if by_geometry is not None and by_geometry != footer.current_size:
-        who = "qemu" if footer.creator_application in creators.CHS_ALWAYS else "qemu 9 and older"
-        sizes.append(OtherSize(f"{who} goes by the geometry", by_geometry))
-    if image.copy is not None and footer is not image.copy and image.copy.current_size != footer.current_size:
-        sizes.append(OtherSize("readers of the footer's copy go by that", image.copy.current_size))
-    return sizes
-
-
-def facts(image: Image) -> dict[str, Any] | None:
-    """Describe an image to a program; None where there is no footer. Sizes and offsets are bytes."""
-    import uuid  # noqa: PLC0415 (the text has no use for it)
-
-    footer = image.footer
-    if footer is None:
-        return None
-    facts: dict[str, Any] = {
-        "disk_type": kind(footer),
-        "virtual_size": footer.current_size,
-        "original_size": footer.original_size,
-        "geometry": {
-            "cylinders": footer.cylinders,
-            "heads": footer.heads,
-            "sectors_per_track": footer.sectors_per_track,
-            "size": footer.geometry_size,
-        },
-        "creator": {
-            "application": footer.creator_application.decode("latin-1"),
-            "version": f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}",
-            "host_os": footer.creator_host_os.decode("latin-1"),
-            "words": creator(footer),
-        },
-        "created": created(footer) or None,
-        "unique_id": str(uuid.UUID(bytes=footer.unique_id)),
-        "footer_offset": footer.offset,
-        "blocks": None,
-        "parent": None,
-    }
-    if (header := image.header) is not None and (table := image.table) is not None:
-        facts["blocks"] = {
-            "size": header.block_size,
-            "total": image.blocks_needed,
-            "used": table.used,
-            "in_order": table.in_order,
-            "table_offset": header.table_offset,
-            "table_entries": header.max_table_entries,
-            "capacity": header.block_size * header.max_table_entries,
-        }
-    if footer.disk_type == DIFFERENCING and image.header is not None:
-        facts["parent"] = {
-            "unique_id": str(uuid.UUID(bytes=image.header.parent_unique_id)),
-            "name": image.header.parent_name,
-        }
-    return facts

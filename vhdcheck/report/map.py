@@ -158,7 +158,7 @@ def share_words(share: float) -> str:
     """Write a share as a percentage that says 0 or 100 only of none and all."""
     percent = f"{100 * share:.1f}"
     if share not in (0.0, 1.0) and percent in ("0.0", "100.0"):
-        return "less than 0.1 %" if share < 0.5 else "more than 99.9 %"  # noqa: PLR2004 (a half)
+        return "less than 0.1 %" if percent == "0.0" else "more than 99.9 %"
     return f"{percent.removesuffix('.0')} %"
 
 

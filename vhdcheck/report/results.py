@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.escape import as_unicode
+from vhdcheck.escape import as_unicode, printable
 from vhdcheck.report.words import severity_words
 from vhdcheck.sources.urls import redacted
 from vhdcheck.units import count, grouped
-from vhdcheck.verdict.finding import Severity
+from vhdcheck.verdict.finding import Severity, counted
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
-    from vhdcheck.verdict.finding import Finding
     from vhdcheck.verdict.report import Report
 
 
@@ -94,6 +93,12 @@ class Results:
         number, examples = self.by_code.get(code, (0, []))
         self.by_code[code] = number + 1, examples if number >= EXAMPLES else [*examples, source]
 
+    def fails(self, result: Report | Failure) -> bool:
+        """Say whether a result makes the run fail, or would without `--exit-zero`."""
+        if isinstance(result, Failure) or not result.ok:
+            return True
+        return self.fail_on <= Severity.WARNING and result.count(Severity.WARNING) > 0
+
     @property
     def checked(self) -> int:
         """How many images have a verdict."""
@@ -119,18 +124,19 @@ class Results:
         return self.fail_on <= Severity.WARNING and (self.warned + self.before.warned) > 0
 
 
-def counted(findings: Iterable[Finding]) -> dict[str, int]:
-    """Count findings by severity, worst first."""
-    counts = {"error": 0, "warning": 0, "note": 0}
-    for finding in findings:
-        counts[finding.severity.word] += 1
-    return counts
+def summary(results: Results) -> Iterator[str]:
+    """Write refused images by code, where there are several, and the census; as lines for people."""
+    if results.refused > 1:
+        for code, (number, examples) in sorted(results.by_code.items()):
+            such = ":" if number == len(examples) else ", such as"
+            yield f"  {code}: {count(number, 'image')}{such} {', '.join(map(printable, examples))}"
+    yield census(results)
 
 
 def census(results: Results) -> str:
     """Say in one line what a run came to; every format has it, in its way."""
     parts = [
-        f"{number} {word}"
+        f"{grouped(number)} {word}"
         for word, number in (
             ("accepted", results.accepted),
             ("refused", results.refused),
@@ -145,7 +151,7 @@ def census(results: Results) -> str:
     if results.fails_by_warnings and not results.exit_zero:
         line += "; a warning fails, as asked"
     if results.skipped_texts:
-        line += f"; {results.skipped_texts} skipped: text, VHDL source?"
+        line += f"; {grouped(results.skipped_texts)} skipped: text, VHDL source?"
     if results.before.skipped:
         line += f"; {grouped(results.before.skipped)} done before"
     return line

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from vhdcheck.escape import printable
 from vhdcheck.sources.urls import is_url
 from vhdcheck.units import count
+from vhdcheck.verdict.commands import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,36 +19,7 @@ if TYPE_CHECKING:
     from vhdcheck.verdict.finding import Finding
 
 _COMMAND: Final = re.compile(r"`([^`]+)`")
-_PLACE: Final = re.compile(r"\{(?:in|in_option|out)\}")
 _GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
-
-
-def command_line(fix: str, source: str) -> str:
-    """Put file names into a remedy, quoted for a shell. What is no file, a URL or `<stdin>`, is `in.vhd` once saved."""
-    if is_url(source) or source in {"<stdin>", "<stream>", "<bytes>", "<file>"}:
-        source = "in.vhd"
-    # A dash would begin an option, a colon end a protocol of qemu's: `nbd:...`.
-    name = f"./{source}" if source.startswith("-") or ":" in source.partition("/")[0] else source
-    # In an option of qemu-img a comma is written twice. A shell empties what `>` names before it reads anything.
-    places = {
-        "{in}": _quoted(name),
-        "{in_option}": _quoted(name.replace(",", ",,")),
-        "{out}": "mended.vhd" if Path(source).name.lower() == "out.vhd" else "out.vhd",
-    }
-    return _PLACE.sub(lambda match: places[match[0]], fix)
-
-
-def _quoted(name: str) -> str:
-    r"""Quote for a POSIX shell; what cannot be printed as bash, zsh, ksh and POSIX 2024 read it: `$'a\012b'`."""
-    if name.isprintable():
-        return shlex.quote(name)
-    safe = [
-        ("\\" if char in "\\'" else "") + char
-        if char.isprintable()
-        else "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
-        for char in name
-    ]
-    return f"$'{''.join(safe)}'"
 
 
 def wrapped(text: str, width: int, indent: str, first: str | None = None) -> list[str]:
@@ -82,7 +52,7 @@ def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[s
 
 def severity_words(counts: dict[str, int]) -> str:
     """Write counts of findings: `1 error, 0 warnings, 2 notes`."""
-    return ", ".join(f"{number} {word}" + ("" if number == 1 else "s") for word, number in counts.items())
+    return ", ".join(count(number, word) for word, number in counts.items())
 
 
 def lines(finding: Finding, source: str) -> Iterator[str]:
@@ -102,7 +72,7 @@ def relative(source: str) -> str:
     """Return a path below the working directory as relative to it, with "/" between; others, and URLs, unchanged."""
     if is_url(source):
         return source
-    path = os.path.relpath(source) if os.path.isabs(source) else os.path.normpath(source)  # noqa: PTH117 (names stay text)
+    path = os.path.relpath(source) if os.path.isabs(source) else os.path.normpath(source)  # names stay text
     if path.split(os.sep, 1)[0] == os.pardir:
         path = source
     return path.replace(os.sep, "/")
@@ -113,5 +83,5 @@ def uri(source: str) -> str:
     if is_url(source):
         return quote(source, safe="/:@[]!$&'()*+,;=-._~%?#")
     path = source.replace(os.sep, "/")
-    scheme = "file://" + "/" * bool(re.match("[A-Za-z]:", path)) if os.path.isabs(source) else ""  # noqa: PTH117
+    scheme = "file://" + "/" * bool(re.match("[A-Za-z]:", path)) if os.path.isabs(source) else ""
     return scheme + quote(os.fsencode(path))

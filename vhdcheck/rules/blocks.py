@@ -76,7 +76,7 @@ def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
     wasted = table.gaps - WINDOWS_SLACK * max(0, table.used - 1)
     if wasted < MIB:
         return
-    assert image.header is not None  # noqa: S101 (a table is read by a header's word)
+    assert image.header is not None  # a table is read by a header's word
     lost = "; the largest has room for whole blocks" if table.largest_gap >= image.header.slot_length else ""
     yield Fault(
         f"{human(table.gaps)} between blocks belong to nothing{lost}",
@@ -348,7 +348,7 @@ def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
 
 def _bitmap_fault(blocks: Blocks, image: Image, message: str) -> Fault:
     """Report a defect of several bitmaps at once, at the first of them."""
-    assert image.header is not None  # noqa: S101 (bitmaps are read by a header's word)
+    assert image.header is not None  # bitmaps are read by a header's word
     length = image.header.bitmap_length
     spans = [Span(sector * SECTOR, length, "bitmap", block) for block, sector in blocks.examples]
     return Fault(message, spans[0], found=examples(blocks), related=tuple(spans[1:]))

@@ -277,7 +277,7 @@ def _opened(path: str) -> str:
     """Return a path as a program opens it: without the escapes, if it is a URL."""
     if not path.startswith("file://") or "%" not in path:
         return path
-    from urllib.parse import unquote  # noqa: PLC0415 (for children made on a Mac only)
+    from urllib.parse import unquote
 
     return unquote(path)
 

@@ -99,11 +99,11 @@ class Rule:
     def _text(self) -> str:
         """The docstring; from the source where Python was told to leave docstrings out (-OO)."""
         if sys.flags.optimize > 1:
-            import ast  # noqa: PLC0415 (with inspect 20 ms, for -OO only)
-            import inspect  # noqa: PLC0415
+            import ast  # with inspect 20 ms, for -OO only
+            import inspect
 
             (function,) = ast.parse(inspect.getsource(self.examines)).body
-            assert isinstance(function, ast.FunctionDef)  # noqa: S101 (what a rule is)
+            assert isinstance(function, ast.FunctionDef)  # what a rule is
             return ast.get_docstring(function, clean=False) or ""
         return self.examines.__doc__ or ""
 
@@ -198,7 +198,7 @@ def in_order() -> None:
         of_part.sort(key=attrgetter("id"))
 
 
-def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:  # noqa: ANN401
+def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
     """Run the rules of one part, in order.
 
     A rule that crashes becomes finding VHD999: the image is refused, out of caution.

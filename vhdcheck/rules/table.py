@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _header(image: Image) -> DynamicHeader:
-    assert image.header is not None  # noqa: S101 (a table is read by a header's word)
+    assert image.header is not None  # a table is read by a header's word
     return image.header
 
 

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from vhdcheck.errors import SourceError, UsageError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdcheck.format.span import Span
+    from vhdcheck.sources.source import Source
 
 PREFETCH: Final = 8
 """From so many spans on the kernel is told first, so that it reads them in parallel (cold: five times faster)."""
@@ -31,20 +32,6 @@ A_FOLDER: Final = "a directory, not a regular file or block device"
 A_DEVICE: Final = "a device, a pipe or a socket, not a regular file or block device"
 
 Readable = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-
-
-class Source(Protocol):
-    """What a driver offers."""
-
-    name: str
-    size: int
-    """Length in bytes, learned once."""
-
-    def read(self, spans: Sequence[Span]) -> Sequence[bytes | None]:
-        """Return each span's bytes; None for one that is out of reach."""
-
-    def verify(self) -> None:
-        """Raise SourceError if the image changed since it was opened."""
 
 
 def opened(source: Readable, name: str | None = None) -> AbstractContextManager[Source]:

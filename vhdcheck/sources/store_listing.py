@@ -1,4 +1,6 @@
-"""The images in a folder of a store, as its listing comes: it tells their lengths, so that nobody asks for these again.
+"""The images in a folder of a store, or by a pattern, as the listing comes.
+
+The listing tells the lengths of the images, so that nobody asks for these again.
 
 S3 and Azure are read page by page; other drivers of fsspec tell all at once.
 """
@@ -7,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.errors import SourceError
 from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.sources.transports import LISTED, TIMEOUT, Store, Told, reason, traits
 from vhdcheck.sources.url import close_in, driver_of, file_system, loop_of_fsspec, lowered, secrets_in, wait_for
-from vhdcheck.sources.urls import StoredObject, redacted
+from vhdcheck.sources.urls import StoredObject, is_store_pattern, redacted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 
 PAGE: Final = 1000
@@ -26,10 +29,12 @@ PAGE: Final = 1000
 def listed(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Iterator[StoredObject]:
     """Yield the images in a folder of a store and the folders in it, by suffix: `.vhd` and `.avhd`, in either case.
 
+    Of a pattern yield what it matches, whatever its suffix: `*`, `?` and `[...]` within a name, `**` for any folders.
+
     `audit` and `check` ask nobody for the length of what comes from here.
 
     Args:
-        url: `s3://bucket/prefix/`, `az://container/`, ...
+        url: `s3://bucket/folder/`, `az://container/`, `s3://bucket/folder/*.vhd`, ...
         storage_options: arguments for fsspec's driver: credentials, endpoint. `audit` wants the same.
 
     Raises:
@@ -37,19 +42,33 @@ def listed(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Ite
         UsageError: fsspec, or the driver, is not installed.
     """
     driver_of(url)
-    loop, folder = loop_of_fsspec(), _Folder(lowered(url), storage_options or {})
+    folder, pattern = lowered(url), ""
+    if is_store_pattern(url):
+        first = folder.index("*")
+        cut = folder.rindex("/", 0, first) + 1
+        folder, pattern = folder[:cut], folder[cut:]
+    loop, found = loop_of_fsspec(), _Folder(folder, pattern, storage_options or {})
     try:
-        while page := wait_for(folder.page(), loop):
+        while page := wait_for(found.page(), loop):
             yield from page
     finally:
-        close_in(loop, folder)
+        close_in(loop, found)
+
+
+def matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Say whether a path matches a pattern, name by name."""
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        return matches(names, pattern[1:]) or (bool(names) and matches(names[1:], pattern))
+    return bool(names) and fnmatchcase(names[0], pattern[0]) and matches(names[1:], pattern[1:])
 
 
 class _Folder:
     """A folder of a store. Everything here runs in fsspec's loop."""
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self._url, self._options = url, options
+    def __init__(self, url: str, pattern: str, options: Mapping[str, Any]) -> None:
+        self._url, self._pattern, self._options = url, pattern.split("/") if pattern else [], options
         self._files: Any = None
         self._images: AsyncGenerator[StoredObject] | None = None
 
@@ -79,19 +98,24 @@ class _Folder:
 
     async def _found(self) -> AsyncGenerator[StoredObject]:
         """Pick the images, and name each as the folder is named."""
-        root = str(self._files._strip_protocol(self._url)).rstrip("/") + "/"  # noqa: SLF001
+        root = str(self._files._strip_protocol(self._url)).rstrip("/") + "/"
         async with aclosing(self._told(root)) as told:
             async for info in told:
-                name = str(info["name"])
-                if name.lower().endswith(SUFFIXES) and info.get("type", "file") == "file":
-                    yield StoredObject(self._url + name.removeprefix(root), traits(info, LISTED))
+                name = str(info["name"]).removeprefix(root)
+                if info.get("type", "file") == "file" and self._is_wanted(name):
+                    yield StoredObject(self._url + name, traits(info, LISTED))
+
+    def _is_wanted(self, name: str) -> bool:
+        if self._pattern:
+            return not name.endswith("/") and matches(name.split("/"), self._pattern)
+        return name.lower().endswith(SUFFIXES)
 
     async def _told(self, root: str) -> AsyncGenerator[dict[str, Any]]:
         """Yield what the driver tells of each object."""
         files = self._files
         if hasattr(files, "_iterdir"):  # s3fs
             bucket, _, prefix = root.partition("/")
-            async for info in files._iterdir(bucket, delimiter="", prefix=prefix):  # noqa: SLF001
+            async for info in files._iterdir(bucket, delimiter="", prefix=prefix):
                 yield info
         elif hasattr(files, "service_client"):  # adlfs
             container, prefix, _ = files.split_path(root)
@@ -104,10 +128,10 @@ class _Folder:
                         "etag": f'"{blob.etag.strip(chr(34))}"',
                     }
         else:
-            find = files._find if files.async_impl else None  # noqa: SLF001
+            find = files._find if files.async_impl else None
             path = root.rstrip("/") or "/"
             found = await (find(path, detail=True) if find else asyncio.to_thread(files.find, path, detail=True))
-            if not found and not await (files._exists(path) if find else asyncio.to_thread(files.exists, path)):  # noqa: SLF001
+            if not found and not await (files._exists(path) if find else asyncio.to_thread(files.exists, path)):
                 raise Told("not found")
             for info in found.values():
                 yield info

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -27,7 +28,22 @@ TRIES: Final = 3
 BACKOFF: Final = 0.2
 """Seconds before the second try; twice that before the third."""
 CHANGED: Final = "the object changed while it was checked"
+_WHOLE: Final = 200
+_PART: Final = 206
+_NO_SUCH_BYTES: Final = 416
+_FAILED: Final = 500
+"""From here on it is the server's fault."""
 _AGAIN: Final = (502, 503, 504)
+_AIOHTTP: Final = {
+    "TooManyRedirects": "the server redirects in a circle, or more than ten times",
+    "InvalidUrlRedirectClientError": "the server redirects to what is no URL",
+    "NonHttpUrlRedirectClientError": "the server redirects to an address of another kind than http:// and https://",
+    "InvalidURL": "not a URL that a server can be asked for",
+    "ServerDisconnectedError": "the server closes the connection without an answer",
+    "ClientPayloadError": "the server's answer breaks off, or is malformed",
+    "ClientResponseError": "the server's answer is malformed: no valid HTTP",
+}
+"""What failures of aiohttp mean that carry no status of the server's, although some claim 0 or 400."""
 _STATUS: Final = {
     401: "the server asks for credentials, or does not accept these",
     403: "access denied; of a signed URL: it may have expired",
@@ -53,7 +69,7 @@ class Traffic:
     """Times that an answer was waited for; several requests may be under way in one."""
 
 
-class Told(Exception):  # noqa: N818 (a sentence, not a kind of error)
+class Told(Exception):  # a sentence, not a kind of error
     """A failure, told for people, free of secrets; `again` if another try may succeed."""
 
     def __init__(self, reason: str, *, again: bool = False) -> None:
@@ -71,6 +87,9 @@ def reason(error: Exception, *, quote: bool, secrets: tuple[str, ...] = ()) -> s
     """
     if isinstance(error, Told):
         return str(error)
+    known = [each.__name__ for each in type(error).__mro__ if each.__name__ in _AIOHTTP]
+    if known and not quote:
+        return _AIOHTTP[known[0]]
     if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT:g} seconds"
     if isinstance(error, FileNotFoundError):
@@ -94,7 +113,7 @@ def reason(error: Exception, *, quote: bool, secrets: tuple[str, ...] = ()) -> s
 
 def of_status(status: int) -> str:
     """Say what a status of HTTP means."""
-    words = _STATUS.get(status) or ("the server failed" if status >= 500 else "the server refuses")  # noqa: PLR2004
+    words = _STATUS.get(status) or ("the server failed" if status >= _FAILED else "the server refuses")
     return f"{words} (HTTP {status})"
 
 
@@ -103,8 +122,8 @@ class Http:
 
     serves_many = True
 
-    def __init__(self, files: Files, url: str, *, download: bool) -> None:
-        """Take a file system, and whether an image may be downloaded whole."""
+    def __init__(self, files: Files, url: str, *, download: int | None) -> None:
+        """Take a file system, and how many bytes may be downloaded to have an image whole; None: it must not be."""
         self.traffic = Traffic()
         self._files, self._url, self._download = files, url, download
         self._size = -1
@@ -119,7 +138,7 @@ class Http:
 
     async def get(self, start: int, end: int) -> bytes:
         """Return bytes, after three tries if need be."""
-        import aiohttp  # type: ignore[import-not-found, unused-ignore]  # noqa: PLC0415
+        import aiohttp  # type: ignore[import-not-found, unused-ignore]
 
         for attempt in range(1, TRIES + 1):
             if self._whole is not None:
@@ -136,7 +155,7 @@ class Http:
             await asyncio.sleep(BACKOFF * 2 ** (attempt - 1))
         raise AssertionError  # the last try returns or raises
 
-    async def _ask(self, start: int, end: int, patience: Any) -> bytes:  # noqa: ANN401
+    async def _ask(self, start: int, end: int, patience: Any) -> bytes:
         session = await self._files.set_session()
         options = {"timeout": patience, **self._files.kwargs}
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
@@ -148,7 +167,7 @@ class Http:
             session.get(self._files.encode_url(self._url), **options) as response,
         ):
             try:
-                if response.status not in (200, 206):
+                if response.status not in (_WHOLE, _PART):
                     return self._nothing(response)
                 if response.headers.get("Content-Encoding", "identity") != "identity":
                     raise Told("the server sends it compressed, although told not to")
@@ -156,17 +175,17 @@ class Http:
                 if self._size >= 0 and identity != self._identity:
                     raise Told(CHANGED)
                 self._identity = identity
-                if response.status == 200:  # noqa: PLR2004 (OK)
+                if response.status == _WHOLE:
                     return await self._all(response, start, end, limit)
                 length = self._measure(response, start, end)
                 return await self._body(response, length)
             finally:
                 response.close()  # or what was not asked for would be read, so that the connection can be used again
 
-    def _nothing(self, response: Any) -> bytes:  # noqa: ANN401
+    def _nothing(self, response: Any) -> bytes:
         """Say why there is no answer; but an empty object has no first bytes."""
         status: int = response.status
-        if status == 416:  # noqa: PLR2004 (Range Not Satisfiable)
+        if status == _NO_SUCH_BYTES:
             if self._size < 0 and re.fullmatch(r"bytes \*/0", response.headers.get("Content-Range", "").strip()):
                 self._size = 0
                 return b""
@@ -174,7 +193,7 @@ class Http:
                 raise Told(CHANGED)
         raise Told(of_status(status), again=status in _AGAIN)
 
-    def _measure(self, response: Any, start: int, end: int) -> int:  # noqa: ANN401
+    def _measure(self, response: Any, start: int, end: int) -> int:
         """Take the length from the answer, see that it is an answer to the question, and return how much it holds."""
         said = response.headers.get("Content-Range", "")
         match = re.fullmatch(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", said.strip(), re.ASCII)
@@ -190,7 +209,7 @@ class Http:
         self._size = size
         return expected
 
-    async def _body(self, response: Any, length: int) -> bytes:  # noqa: ANN401
+    async def _body(self, response: Any, length: int) -> bytes:
         """Read no more than was asked for."""
         data = bytearray()
         while len(data) < length and (piece := await response.content.read(length - len(data))):
@@ -200,7 +219,7 @@ class Http:
             raise Told("the server's answer ends early")
         return bytes(data)
 
-    async def _all(self, response: Any, start: int, end: int, limit: asyncio.Timeout) -> bytes:  # noqa: ANN401
+    async def _all(self, response: Any, start: int, end: int, limit: asyncio.Timeout) -> bytes:
         """Take an answer that is the whole object, if it is short or the caller wants it."""
         if self._size >= 0:
             raise Told("the server honours ranges at one time and not at another")
@@ -208,13 +227,17 @@ class Http:
         if start == 0 and length is not None and length <= end:
             self._size = length
             return await self._body(response, length)
-        if not self._download:
+        if self._download is None:
             much = "the whole object" if length is None else exact(length)
             raise Told(f"the server ignores ranges: it would send {much}; allow it with --download (download=True)")
         limit.reschedule(None)
+        room = shutil.disk_usage(tempfile.gettempdir()).free * 9 // 10  # others need some too
+        if length is not None:
+            self._see_that_it_fits(length, room)
         whole = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         try:
             async for piece in response.content.iter_chunked(1 << 20):
+                self._see_that_it_fits(whole.tell() + len(piece), room)
                 await asyncio.to_thread(whole.write, piece)
                 self.traffic.bytes += len(piece)
             self._size = whole.tell()
@@ -223,6 +246,16 @@ class Http:
             raise
         self._whole = whole
         return await self.get(start, end)
+
+    def _see_that_it_fits(self, length: int, room: int) -> None:
+        """Refuse to download more than what could be accepted, or what the disk has room for."""
+        most = room if self._download is None else min(self._download, room)
+        if length > most:
+            why = "the target accepts" if most < room else "the temporary folder has room for"
+            raise Told(
+                "the server ignores ranges, and the image is not downloaded: it is longer than the"
+                f" {exact(most)} that {why}"
+            )
 
     async def verify(self) -> None:
         """Do nothing: each answer was compared with the first."""
@@ -235,9 +268,9 @@ class Http:
         await session.close()
 
 
-def _counter(traffic: Traffic) -> Any:  # noqa: ANN401 (aiohttp.TraceConfig)
+def _counter(traffic: Traffic) -> Any:  # aiohttp.TraceConfig
     """Count each request as it leaves: redirects too, and those that aiohttp repeats by itself."""
-    import aiohttp  # noqa: PLC0415
+    import aiohttp
 
     async def count(*_: object) -> None:
         traffic.requests += 1
@@ -250,7 +283,7 @@ def _counter(traffic: Traffic) -> Any:  # noqa: ANN401 (aiohttp.TraceConfig)
 def traits(info: dict[str, Any], keys: tuple[str, ...] = _SAME) -> dict[str, Any]:
     """Keep of what a driver tells of a file its length, and what changes with it."""
     if info.get("type", "file") != "file":
-        raise Told(f"a {info['type']}, not a file")
+        raise Told("a folder, not a file: to check the images in it, add a / to its name")
     if not isinstance(info.get("size"), int):
         raise Told("its length is not known")
     return {key: info[key] for key in keys if info.get(key)}
@@ -267,7 +300,7 @@ class Store:
         self._identity: dict[str, Any] = {}
         self._pinned = False
 
-    async def _call(self, method: str, **arguments: Any) -> Any:  # noqa: ANN401
+    async def _call(self, method: str, **arguments: Any) -> Any:
         self.traffic.requests += 1
         async with asyncio.timeout(TIMEOUT):
             if self._files.async_impl:

@@ -37,6 +37,10 @@ GAP: Final = 64 << 10
 LONGEST: Final = 8 << 20
 """Bytes that spans are merged up to; also of the metadata that one request fetches on the footer's word."""
 USUAL_BLOCK: Final = 2 << 20
+CLOSE: Final = 10.0
+"""Seconds that closing may take. It tells nothing, so nobody waits longer for a server."""
+_CLOSING: Final[set[asyncio.Task[None]]] = set()
+"""Connections that are being closed while nobody waits."""
 _EXTRAS: Final = {
     **dict.fromkeys(("s3", "s3a"), "s3"),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "azure"),
@@ -158,14 +162,18 @@ class UrlSource:
 
 @contextmanager
 def opened_url(
-    url: str, name: str | None = None, *, download: bool = False, storage_options: Mapping[str, Any] | None = None
+    url: str,
+    name: str | None = None,
+    download: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[UrlSource]:
     """Open an image behind a URL.
 
     Args:
         url: `https://...`, `s3://...`, or any other scheme that fsspec has a driver for.
         name: what to call it, instead of the URL without its secrets.
-        download: if a server ignores ranges, download all of the image, into a temporary file.
+        download: if a server ignores ranges, download so many bytes at the most to have the image whole, in a temporary
+            file; None: download none.
         storage_options: arguments for fsspec's driver: credentials, endpoint.
 
     Raises:
@@ -174,19 +182,22 @@ def opened_url(
     """
     driver_of(url)
     loop = loop_of_fsspec()
-    source = UrlSource(wait_for(_opened(url, name, download=download, storage_options=storage_options), loop), loop)
+    source = UrlSource(wait_for(_opened(url, name, download, storage_options), loop), loop)
     try:
         yield source
     finally:
-        close_in(loop, source._source)  # noqa: SLF001
+        close_in(loop, source._source)
 
 
 @asynccontextmanager
 async def async_opened_url(
-    url: str, name: str | None = None, *, download: bool = False, storage_options: Mapping[str, Any] | None = None
+    url: str,
+    name: str | None = None,
+    download: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[AsyncUrlSource]:
     """Open an image behind a URL, in the caller's loop. The arguments are those of `opened_url`."""
-    source = await _opened(url, name, download=download, storage_options=storage_options)
+    source = await _opened(url, name, download, storage_options)
     try:
         yield source
     finally:
@@ -195,29 +206,44 @@ async def async_opened_url(
 
 def loop_of_fsspec() -> asyncio.AbstractEventLoop:
     """Return the loop that fsspec runs in a thread of its own."""
-    from fsspec.asyn import get_loop  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: PLC0415
+    from fsspec.asyn import get_loop  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     loop: asyncio.AbstractEventLoop = get_loop()
     return loop
 
 
-def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
-    """Let a loop that runs in another thread do work, and wait for it."""
+def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, seconds: float | None = None) -> T:
+    """Let a loop that runs in another thread do work, and wait for it, so many seconds at the most."""
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
-        return future.result()
+        return future.result(seconds)
     except BaseException:
         future.cancel()  # the caller was interrupted
         raise
 
 
 def close_in(loop: asyncio.AbstractEventLoop, opened: Closable) -> None:
-    """Close what lives in a loop; unless Python is ending: the loop's thread is gone then, and nobody would answer."""
-    if not sys.is_finalizing():
-        wait_for(opened.close(), loop)
+    """Close what lives in a loop, and wait for it where that is possible.
+
+    What was left half read is closed when it is collected as garbage, in whatever thread that happens. In the loop's
+    own the loop would wait for itself. When Python ends, the loop's thread is gone, and nobody would answer.
+    """
+    if sys.is_finalizing():
+        return
+    try:
+        own = asyncio.get_running_loop() is loop
+    except RuntimeError:  # none runs in this thread
+        own = False
+    if own:
+        task = loop.create_task(opened.close())
+        _CLOSING.add(task)  # a loop keeps no task alive
+        task.add_done_callback(_CLOSING.discard)
+    else:
+        with suppress(TimeoutError):
+            wait_for(opened.close(), loop, CLOSE)
 
 
-def driver_of(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
+def driver_of(url: str) -> Any:  # fsspec has no types
     """Find the driver for a scheme.
 
     Raises:
@@ -226,7 +252,7 @@ def driver_of(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
     scheme = url.partition("://")[0].lower()
     extra = _EXTRAS.get(scheme, "remote")
     try:
-        from fsspec import get_filesystem_class  # type: ignore[import-not-found, import-untyped, unused-ignore] # noqa: PLC0415
+        from fsspec import get_filesystem_class  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         raise UsageError(f'to check URLs, install more: pip install "vhdcheck[{extra}]"') from None
     try:
@@ -239,7 +265,7 @@ def driver_of(url: str) -> Any:  # noqa: ANN401 (fsspec has no types)
 
 
 async def _opened(
-    url: str, name: str | None, *, download: bool, storage_options: Mapping[str, Any] | None
+    url: str, name: str | None, download: int | None, storage_options: Mapping[str, Any] | None
 ) -> AsyncUrlSource:
     driver = driver_of(url)
     shown = redacted(name or url)
@@ -259,12 +285,12 @@ async def _opened(
     raise SourceError(f"{shown}: {why}")  # out here it has no context
 
 
-def _transport(driver: Any, url: str, given: dict[str, Any], *, download: bool) -> Http | Store:  # noqa: ANN401
+def _transport(driver: Any, url: str, given: dict[str, Any], *, download: int | None) -> Http | Store:
     listed = url.info if isinstance(url, StoredObject) else None
     url = lowered(url)
     if not url.startswith(("http://", "https://")):
         files = file_system(driver, url, given)
-        return Store(files, files._strip_protocol(url), listed)  # noqa: SLF001
+        return Store(files, files._strip_protocol(url), listed)
     if url.isascii() and url.isprintable() and " " not in url:
         given.setdefault("encoded", True)  # a signature holds only for the very characters that were signed
     return Http(file_system(driver, url, given), url, download=download)
@@ -276,9 +302,9 @@ def lowered(url: str) -> str:
     return scheme.lower() + mark + rest
 
 
-def file_system(driver: Any, url: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def file_system(driver: Any, url: str, given: Mapping[str, Any]) -> Any:
     """Make a file system of our own, in the running loop: fsspec would share it with whoever uses the same options."""
-    options = {**driver._get_kwargs_from_urls(url), **given, "skip_instance_cache": True}  # noqa: SLF001
+    options = {**driver._get_kwargs_from_urls(url), **given, "skip_instance_cache": True}
     # adlfs would close its client, which is closed already, at the exit of Python, in a loop that it then has not.
     if driver.async_impl and _EXTRAS.get(url.partition("://")[0]) != "azure":
         options |= {"asynchronous": True, "loop": asyncio.get_running_loop()}

@@ -33,7 +33,17 @@ def is_url(source: object) -> TypeGuard[str]:
 
 def is_store_folder(source: object) -> TypeGuard[str]:
     """Say whether a source is the URL of a folder in a store: it ends in `/`. HTTP has no folders, only pages."""
-    return is_url(source) and source.endswith("/") and not source.lower().startswith(("http://", "https://"))
+    return is_in_store(source) and source.endswith("/")
+
+
+def is_store_pattern(source: object) -> TypeGuard[str]:
+    """Say whether a source stands for several objects of a store: it has a `*`. A `?` or `[` alone may be in a name."""
+    return is_in_store(source) and "*" in source
+
+
+def is_in_store(source: object) -> TypeGuard[str]:
+    """Say whether a source is the URL of something in a store, which can list what it has."""
+    return is_url(source) and not source.lower().startswith(("http://", "https://"))
 
 
 def redacted(name: str) -> str:

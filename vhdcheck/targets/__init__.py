@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.units import parse_limit, parse_size
+from vhdcheck.errors import UsageError
+from vhdcheck.toml import tables
+from vhdcheck.units import parse_size
 
 DEFAULT: Final = "rackspace"
-MAX_FILE: Final = 1 << 20
-"""Bytes of a TOML file read at the most."""
 _FOLDER: Final = Path(__file__).parent
 _TYPES: Final = ("fixed", "dynamic", "differencing")
 
@@ -66,9 +64,9 @@ def load(
     """
     loaded = target if isinstance(target, Target) else _by_name(str(target))
     if max_virtual_size is not None:
-        loaded = replace(loaded, max_virtual_size=parse_limit(max_virtual_size))
+        loaded = replace(loaded, max_virtual_size=parse_size(max_virtual_size))
     if max_physical_size is not None:
-        loaded = replace(loaded, max_physical_size=parse_limit(max_physical_size))
+        loaded = replace(loaded, max_physical_size=parse_size(max_physical_size))
     return loaded
 
 
@@ -87,35 +85,19 @@ def _bundled(name: str) -> Target:
 
 
 def _read(path: Path) -> Target:
-    import tomllib  # noqa: PLC0415 (25 ms; only the command and named targets need it)
-
-    try:
-        values = tomllib.loads(_content(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from error
+    values = tables(path)
     try:
         return Target(**{"name": path.stem} | {key: _value(key, value) for key, value in values.items()})
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _content(path: Path) -> bytes:
-    """Read a regular file: never a pipe, which could make the command wait, nor a device without an end."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise SourceError(f"{path}: a directory, device or pipe, not a regular file")
-        with path.open("rb") as file:
-            return file.read(MAX_FILE)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or error
-        raise error if isinstance(error, SourceError) else SourceError(f"{path}: {reason}") from error
-
-
-def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)
+def _value(key: str, value: Any) -> Any:  # whatever TOML holds
     if key not in _KEYS:
         raise UsageError(f"unknown key {key!r}{suggestion(key, _KEYS)}")
     if key in _SIZES:
-        size = parse_size(value) if key == "virtual_size_multiple" else parse_limit(value)
+        # A limit is typed by people; 512 for a multiple is meant as it stands.
+        size = parse_size(str(value) if type(value) is int and value > 0 and key.startswith("max_") else value)
         if key == "virtual_size_multiple" and not size:
             raise UsageError(f"{key} cannot be zero")
         return size
@@ -133,7 +115,7 @@ def _value(key: str, value: Any) -> Any:  # noqa: ANN401 (whatever TOML holds)
 
 def suggestion(word: str, known: tuple[str, ...]) -> str:
     """Say which known word was probably meant: `, did you mean 'x'?`, or nothing."""
-    import difflib  # noqa: PLC0415 (only for a mistake)
+    import difflib  # only for a mistake
 
     close = difflib.get_close_matches(word, known, n=1)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -97,13 +97,13 @@ def _type(default: object) -> type:
 
 
 def _serve(own: dict[str, Any], settings: Settings) -> None:
-    import uvicorn  # noqa: PLC0415 (extras, and 200 ms, that --help does not need)
+    import uvicorn  # extras, and 200 ms, that --help does not need
 
-    from vhdcheck.engine.check import resolve  # noqa: PLC0415
-    from vhdcheck.tasks.api import Service  # noqa: PLC0415
-    from vhdcheck.tasks.observe import Metrics, log_to_stderr  # noqa: PLC0415
-    from vhdcheck.tasks.store import TaskStore  # noqa: PLC0415
-    from vhdcheck.tasks.worker import Dispatcher  # noqa: PLC0415
+    from vhdcheck.engine.check import resolve
+    from vhdcheck.tasks.api import Service
+    from vhdcheck.tasks.observe import Metrics, log_to_stderr
+    from vhdcheck.tasks.store import TaskStore
+    from vhdcheck.tasks.worker import Dispatcher
 
     resolve(settings.target, settings.max_virtual_size, settings.max_physical_size)
     log_to_stderr(own["log_level"])
@@ -127,14 +127,14 @@ def _serve(own: dict[str, Any], settings: Settings) -> None:
 class _Announcing:
     """Runs a server, and prints where it listens once it does."""
 
-    def __init__(self, config: Any) -> None:  # noqa: ANN401 (uvicorn is an extra)
+    def __init__(self, config: Any) -> None:  # uvicorn is an extra
         self._config = config
 
     def run(self) -> None:
-        import uvicorn  # noqa: PLC0415
+        import uvicorn
 
         class Server(uvicorn.Server):
-            async def startup(self, sockets: Any = None) -> None:  # noqa: ANN401
+            async def startup(self, sockets: Any = None) -> None:
                 await super().startup(sockets)
                 if self.started:
                     host, port = self.servers[0].sockets[0].getsockname()[:2]
@@ -144,10 +144,10 @@ class _Announcing:
 
 
 def _auth(own: dict[str, Any], settings: Settings) -> Auth:
-    from vhdcheck.tasks import auth  # noqa: PLC0415
+    from vhdcheck.tasks import auth
 
     if own["keystone"]:
-        from vhdcheck.tasks.keystone import Keystone  # noqa: PLC0415 (an extra)
+        from vhdcheck.tasks.keystone import Keystone  # an extra
 
         return Keystone(own["keystone"], os.environ)
     if own["tokens"]:

@@ -194,7 +194,7 @@ class Service:
         return answer({"status": "ok", **counts})
 
     async def _figures(self, _request: Request) -> Response:
-        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
         figures = await run_in_threadpool(generate_latest, self._metrics.registry)
         return Response(figures, media_type=CONTENT_TYPE_LATEST)

@@ -22,7 +22,7 @@ FIRST_TENANT: Final = "default"
 _GENERATED: Final = "first-token.sha256"
 
 
-class Unavailable(Exception):  # noqa: N818 (an answer to the client)
+class Unavailable(Exception):  # an answer to the client
     """Nobody can say at the moment whose token it is."""
 
 

@@ -91,7 +91,7 @@ class Url:
 
     def __init__(self, place: str) -> None:
         """Take a URL; credentials come from the environment, as the driver wants them."""
-        import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415 (130 ms)
+        import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # 130 ms
 
         self._files: Any
         self._files, self._root = fsspec.core.url_to_fs(place.rstrip("/"))

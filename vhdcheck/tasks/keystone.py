@@ -112,7 +112,7 @@ class Keystone:
         return known
 
 
-def _plugin(url: str, environment: Mapping[str, str]) -> Any:  # noqa: ANN401 (keystoneauth1 has no types)
+def _plugin(url: str, environment: Mapping[str, str]) -> Any:  # keystoneauth1 has no types
     """Make what fetches the service's own token."""
     kind = environment.get("OS_AUTH_TYPE", "password")
     try:

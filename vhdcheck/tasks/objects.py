@@ -32,15 +32,15 @@ _NO_WAY: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, 
 """What says that there is no such object, or none that may be read."""
 
 
-class NotThere(Exception):  # noqa: N818 (an answer, not a failure)
+class NotThere(Exception):  # an answer, not a failure
     """There is no such object, or container."""
 
 
-class Taken(Exception):  # noqa: N818 (an answer, not a failure)
+class Taken(Exception):  # an answer, not a failure
     """There is an object of that name already."""
 
 
-class Stopped(Exception):  # noqa: N818 (told to)
+class Stopped(Exception):  # told to
     """The work was given up half-way: the service stops, or the task is another worker's."""
 
 
@@ -163,7 +163,7 @@ class Url:
 
     def __init__(self, place: str) -> None:
         """Take a URL; credentials come from the environment, as the driver wants them."""
-        import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # noqa: PLC0415 (130 ms)
+        import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # 130 ms
 
         scheme, _, inner = place.partition("://")
         self._place = f"{scheme}://{inner.strip('/')}/" if inner else place
@@ -203,7 +203,7 @@ class Url:
 class _Behind:
     """An object behind a URL."""
 
-    def __init__(self, files: Any, url: str) -> None:  # noqa: ANN401 (fsspec has no types)
+    def __init__(self, files: Any, url: str) -> None:  # fsspec has no types
         self._files, self._url = files, url
 
     def judge(self, name: str, limits: Limits) -> Report:
@@ -214,7 +214,7 @@ class _Behind:
         return opened
 
 
-def _options(fsspec: Any, place: str) -> dict[str, Any]:  # noqa: ANN401
+def _options(fsspec: Any, place: str) -> dict[str, Any]:
     """Take what the URL itself tells its driver: the account of Azure, the host of Swift."""
     options: dict[str, Any] = fsspec.get_filesystem_class(place.partition("://")[0])._get_kwargs_from_urls(place)  # noqa: SLF001
     return options

@@ -143,7 +143,7 @@ class Page:
             return None
         return await self._auth.caller(token)
 
-    def _page(self, status: HTTPStatus, **values: Any) -> Response:  # noqa: ANN401 (what the template shows)
+    def _page(self, status: HTTPStatus, **values: Any) -> Response:  # what the template shows
         return HTMLResponse(self._template.render(**values), status, {**self._headers, "Vary": "Accept, Cookie"})
 
 

@@ -9,7 +9,7 @@ from vhdcheck.tasks.task import Kind
 from vhdcheck.tasks.wire import UUID
 
 
-def _string(description: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (keywords of JSON Schema)
+def _string(description: str, **more: Any) -> dict[str, Any]:  # keywords of JSON Schema
     return {"type": "string", "description": description, **more}
 
 

@@ -69,7 +69,7 @@ _PAGES = sa.Table(
 _PURE = [column for column in _TASKS.c if column.name != "lease_until"]
 
 
-class UnknownMarker(Exception):  # noqa: N818 (the caller's word, not a failure)
+class UnknownMarker(Exception):  # the caller's word, not a failure
     """A page was asked for after a task that this tenant does not have."""
 
 

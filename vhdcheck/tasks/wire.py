@@ -27,7 +27,7 @@ UUID: Final = r"([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F])
 JSON: Final = "application/json"
 
 
-class Fault(Exception):  # noqa: N818 (an answer)
+class Fault(Exception):  # an answer
     """An answer that is not the one hoped for."""
 
     def __init__(self, status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -35,7 +35,7 @@ class Fault(Exception):  # noqa: N818 (an answer)
         self.status, self.message, self.headers = status, message, dict(headers or {})
 
 
-def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:  # noqa: ANN401
+def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with JSON, in ASCII."""
     return Response(json.dumps(content), status, headers, media_type=JSON)
 

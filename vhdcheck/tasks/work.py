@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import SourceError, StreamChecker, check
-from vhdcheck.report.html import document
-from vhdcheck.report.json import one
-from vhdcheck.report.results import Results
+from vhdcheck.report.context import Context
+from vhdcheck.report.formats import html
+from vhdcheck.report.formats.json import one
 from vhdcheck.tasks import images, names, objects
 from vhdcheck.tasks.objects import CHUNK, Stopped
 from vhdcheck.tasks.task import (
@@ -98,7 +98,7 @@ def _import(job: Job, going: Callable[[], bool]) -> Outcome:
         return _refused(error.report)
 
 
-class _Refused(Exception):  # noqa: N818 (a verdict)
+class _Refused(Exception):  # a verdict
     """What was accepted where it lay was refused while it was copied: it had changed meanwhile."""
 
     def __init__(self, report: Report) -> None:
@@ -176,9 +176,9 @@ def _refused(report: Report) -> Outcome:
 
 
 def _page(report: Report) -> bytes:
-    results = Results()
-    results.add(report)
-    return zlib.compress(document([report], results, report.target).encode())
+    context = Context(report.target)
+    context.results.add(report)
+    return zlib.compress("".join(html.write(iter([report]), context)).encode())
 
 
 def _plain_findings(report: Report) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Dispatcher:
         """
         self._sweep()
         if self._settings.executor:
-            from vhdcheck.engine.executors import dask  # noqa: PLC0415 (an extra)
+            from vhdcheck.engine.executors import dask  # an extra
 
             self._executor, self._slots = self._exits.enter_context(dask(self._settings.executor))
             self._do: Callable[[Job], Future[Outcome]] = lambda job: self._executor.submit(perform, job)

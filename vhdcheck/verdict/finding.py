@@ -7,6 +7,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vhdcheck.format.span import Span
     from vhdcheck.verdict.codes import Code
 
@@ -20,6 +22,14 @@ class Severity(IntEnum):
     """Some readers differ, or will lose something."""
     ERROR = 3
     """Refused."""
+
+    def __str__(self) -> str:
+        """Write it as a word, in a text as in `print`."""
+        return self.word
+
+    def __format__(self, format_spec: str, /) -> str:
+        """Write the word in an f-string too."""
+        return format(self.word, format_spec)
 
     @property
     def word(self) -> str:
@@ -53,3 +63,11 @@ class Finding:
     """The target that made an ERROR of it, where the format alone would not."""
     doubts: Doubt = ""
     """What is in doubt where this is found: "data", "description" or nothing. A repair depends on it."""
+
+
+def counted(findings: Iterable[Finding]) -> dict[str, int]:
+    """Count findings by severity, worst first."""
+    counts = {"error": 0, "warning": 0, "note": 0}
+    for finding in findings:
+        counts[finding.severity.word] += 1
+    return counts

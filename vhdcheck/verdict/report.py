@@ -6,9 +6,10 @@ A Failure stands where a report would, for an image that could not be checked.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from vhdcheck.errors import VhdcheckError
+from vhdcheck.escape import as_unicode, printable
 from vhdcheck.verdict.codes import PRECEDENCE, Code, message
 from vhdcheck.verdict.finding import Finding, Severity
 
@@ -23,6 +24,19 @@ class Failure:
 
     source: str
     reason: str
+
+    @property
+    def ok(self) -> bool:
+        """False: what nobody could check is not accepted."""
+        return False
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        return printable(f"{self.source}: not checked: {self.reason}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: what `--format json` has for it."""
+        return {"source": as_unicode(self.source), "verdict": "not checked", "reason": as_unicode(self.reason)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +85,38 @@ class Report:
         """Whether a rule failed on this image (VHD999), so that the verdict is a refusal out of caution."""
         return any(finding.rule == "VHD999" for finding in self.findings)
 
+    def __str__(self) -> str:
+        """Say the verdict in a line, and what it is refused for: `a.vhd: refused: 413: VHD701 virtual-size-over-limit`.
+
+        Of an accepted image the WARNINGs are named.
+        """
+        told = Severity.WARNING if self.ok else Severity.ERROR
+        found = ", ".join(f"{each.rule} {each.slug}" for each in self.findings if each.severity == told)
+        if not self.ok:
+            verdict = f"refused: {int(self.code or 0)}: {found}"
+        else:
+            verdict = f"accepted: with warnings: {found}" if found else "accepted"
+        return f"{printable(self.source)}: {verdict}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values: what `--format json` has for the image, but for the map."""
+        from vhdcheck.verdict.plain import plain  # most have no use for it
+
+        return plain(self)
+
     def count(self, severity: Severity) -> int:
         """Count the findings of one severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
 
-class ImageRefused(VhdcheckError):  # noqa: N818 (a verdict, not an error)
+class ImageRefused(VhdcheckError):  # a verdict, not an error
     """An image that passed through a stream was refused, and the caller asked to be stopped by an exception."""
 
     def __init__(self, report: Report) -> None:
         """Carry the report: what was certain at that point."""
         super().__init__(report.message)
         self.report = report
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Report]]:
+        """Be pickled with the report: a worker in another process may raise it."""
+        return type(self), (self.report,)

@@ -1,4 +1,4 @@
-"""The report for people: verdict first, then each finding with its place, values and remedy, then what the image is."""
+"""For people: verdict first, then each finding with its place, values and remedy, then what the image is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import printable
 from vhdcheck.report.describe import paragraph
-from vhdcheck.report.results import Results, census
+from vhdcheck.report.results import summary
 from vhdcheck.report.words import remedy, wrapped
 from vhdcheck.units import count
 from vhdcheck.verdict.finding import Severity
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.image import Image
+    from vhdcheck.report.context import Context
     from vhdcheck.report.map import Signs
     from vhdcheck.verdict.finding import Finding
     from vhdcheck.verdict.report import Report
 
+WHOLE: Final = False
+SUMMARY: Final = True
 _STYLES: Final = {
     "error": "1;31",
     "warning": "1;33",
@@ -31,6 +34,19 @@ _STYLES: Final = {
     "label": "2",
     "map": "36",
 }
+
+
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+    """Write each image when it comes, and the summary."""
+    drawn = None
+    if context.with_map:
+        from vhdcheck.report.map import signs  # only where asked for
+
+        drawn = signs(context.encoding)
+    report = TextReport(colour=context.colour, brief=context.brief, drawn=drawn)
+    for result in checked:
+        yield "".join(f"{line}\n" for line in report.image(result))
+    yield "".join(f"{line}\n" for line in summary(context.results))
 
 
 class TextReport:
@@ -79,7 +95,7 @@ class TextReport:
             yield ""
 
     def _map(self, image: Image, drawn: Signs) -> Iterator[str]:
-        from vhdcheck.report.map import map_lines  # noqa: PLC0415 (only where asked for)
+        from vhdcheck.report.map import map_lines  # only where asked for
 
         columns = shutil.get_terminal_size((100, 24)).columns
         yield from (f"  {line}".rstrip() for line in map_lines(image, max(10, columns - 4), drawn, self._paint))
@@ -105,14 +121,6 @@ class TextReport:
 
     def _labelled(self, label: str, text: str) -> str:
         return f"    {self._paint('label', f'{label:<9}')} {text}"
-
-    def summary(self, results: Results) -> Iterator[str]:
-        """Write refused images by code, where there are several, and the census; as lines."""
-        if results.refused > 1:
-            for code, (number, examples) in sorted(results.by_code.items()):
-                such = ":" if number == len(examples) else ", such as"
-                yield f"  {code}: {count(number, 'image')}{such} {', '.join(map(printable, examples))}"
-        yield census(results)
 
     def _paint(self, style: str, text: str) -> str:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self._colour else text

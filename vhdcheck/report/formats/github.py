@@ -1,30 +1,32 @@
-"""Annotations for a workflow of GitHub: a command a line, the worst first, since only the first ten of a step show."""
+"""For a workflow of GitHub: an annotation a line, the worst first, since only the first ten of a step show."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import as_unicode, printable
-from vhdcheck.report.results import Results, census
+from vhdcheck.report.results import census
 from vhdcheck.report.words import lines, relative
 from vhdcheck.verdict.finding import Severity
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from vhdcheck.targets import Target
+    from vhdcheck.report.context import Context
     from vhdcheck.verdict.report import Report
 
+WHOLE: Final = True
+SUMMARY: Final = True
 _COMMANDS: Final = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 _DATA: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:  # noqa: ARG001 (shown by none)
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write an annotation for each image that could not be checked and for each finding, and a closing notice."""
     ranked: list[tuple[int, str]] = []
-    for report in reports:
+    for report in checked:
         if isinstance(report, Failure):
             ranked.append((-9, _command("error", "not checked", printable(report.reason), report.source)))
             continue
@@ -33,7 +35,8 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
             text = "\n".join(lines(finding, report.source))
             ranked.append((-finding.severity, _command(_COMMANDS[finding.severity], title, text, report.source)))
     ranked.sort(key=lambda pair: pair[0])
-    return "\n".join([*(command for _, command in ranked), _command("notice", "vhdcheck", census(results))])
+    yield from (f"{command}\n" for _, command in ranked)
+    yield _command("notice", "vhdcheck", census(context.results)) + "\n"
 
 
 def _command(name: str, title: str, text: str, source: str = "") -> str:

@@ -1,4 +1,4 @@
-"""SARIF 2.1.0, for programs that collect the results of checkers.
+"""For programs that collect the results of checkers: SARIF 2.1.0.
 
 Strictly, a place in an image is a region of bytes. GitHub shows no result without a line, and a region that states
 lines and bytes must mean the same by both; so for GitHub the region is line 1, and the bytes are an address.
@@ -12,36 +12,36 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.escape import as_unicode, printable
-from vhdcheck.report.results import Results, census
-from vhdcheck.report.words import command_line, lines, relative, uri
+from vhdcheck.report.results import census
+from vhdcheck.report.words import lines, relative, uri
 from vhdcheck.rules import RULES
+from vhdcheck.verdict.commands import command_line
 from vhdcheck.verdict.report import Failure
 from vhdcheck.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from vhdcheck.format.span import Span
+    from vhdcheck.report.context import Context
     from vhdcheck.rules.registry import Rule
-    from vhdcheck.targets import Target
     from vhdcheck.verdict.finding import Finding
     from vhdcheck.verdict.report import Report
 
+WHOLE: Final = True
+SUMMARY: Final = True
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _INDEX: Final = {number: index for index, number in enumerate(RULES)}
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write a log, in ASCII, with places in bytes."""
-    return _log(reports, results, target, github=False)
+    yield log(list(checked), context, github=False) + "\n"
 
 
-def github_document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
-    """Write a log as GitHub's code scanning shows it: each result at line 1, of a path relative to where it runs."""
-    return _log(reports, results, target, github=True)
-
-
-def _log(reports: Sequence[Report | Failure], results: Results, target: Target, *, github: bool) -> str:
+def log(reports: Sequence[Report | Failure], context: Context, *, github: bool) -> str:
+    """Write a log; for `github` each result at line 1, of a path relative to where it runs."""
+    results = context.results
     failures = [report for report in reports if isinstance(report, Failure)]
     notifications = [
         {
@@ -75,7 +75,11 @@ def _log(reports: Sequence[Report | Failure], results: Results, target: Target, 
             if not isinstance(report, Failure)
             for result in _results(report, github=github)
         ],
-        "properties": {"summary": census(results), "ignored": results.ignored, "target": as_unicode(target.name)},
+        "properties": {
+            "summary": census(results),
+            "ignored": results.ignored,
+            "target": as_unicode(context.target.name),
+        },
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 

@@ -1,4 +1,4 @@
-"""JUnit's XML, as Jenkins, GitLab and Azure DevOps read it: a suite for each image, a case for each finding."""
+"""For Jenkins, GitLab and Azure DevOps: JUnit's XML, a suite for each image, a case for each finding."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from vhdcheck.escape import printable
-from vhdcheck.report.results import Results, census, counted
+from vhdcheck.report.results import census
 from vhdcheck.report.words import lines, severity_words
 from vhdcheck.units import count
+from vhdcheck.verdict.finding import counted
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from vhdcheck.targets import Target
+    from vhdcheck.report.context import Context
+    from vhdcheck.report.results import Results
     from vhdcheck.verdict.report import Report
 
+WHOLE: Final = True
+SUMMARY: Final = True
 _TALLIES: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write what fails the run as failures, what could not be checked as errors, other findings as cases that pass.
 
     An image without findings is one case that passes. What was ignored or skipped is a case that was skipped.
     """
-    root = Element("testsuites", name="vhdcheck")
-    for report in reports:  # no control character survives `printable`: XML has no way to write most of them
+    root, results = Element("testsuites", name="vhdcheck"), context.results
+    for report in checked:  # no control character survives `printable`: XML has no way to write most of them
         suite = SubElement(root, "testsuite", name=printable(report.source))
         if isinstance(report, Failure):
             SubElement(_case(suite, "checked"), "error", type="not checked", message=printable(report.reason))
@@ -39,12 +43,12 @@ def document(reports: Sequence[Report | Failure], results: Results, target: Targ
     summary = SubElement(root, "testsuite", name="summary")
     properties = SubElement(summary, "properties")
     SubElement(properties, "property", name="summary", value=census(results))
-    SubElement(properties, "property", name="target", value=printable(target.name))
+    SubElement(properties, "property", name="target", value=printable(context.target.name))
     for each in (*root, root):
         _count(each)
     indent(root)
     text: bytes = tostring(root, encoding="us-ascii", xml_declaration=True)
-    return text.decode("ascii")
+    yield text.decode("ascii") + "\n"
 
 
 def _image(suite: Element, report: Report, results: Results) -> None:

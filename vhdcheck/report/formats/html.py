@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: verdicts, findings with their place on the maps, regions.
+"""For people who look closer: one page that needs nothing else, with the map of each image.
 
 It is pure ASCII, so that it reads the same in whatever encoding it is written. All that an image says is escaped, and
 the page's own policy forbids scripts and whatever would be loaded.
@@ -21,10 +21,12 @@ from vhdcheck.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from vhdcheck.report.context import Context
     from vhdcheck.report.results import Results
-    from vhdcheck.targets import Target
     from vhdcheck.verdict.report import Report
 
+WHOLE: Final = True
+SUMMARY: Final = True
 SECTIONS: Final = 100
 """Images drawn on a page; the others stand in its list only."""
 LISTED: Final = 10_000
@@ -42,23 +44,18 @@ PATTERNS: Final = """\
 """
 
 
-def document(reports: Sequence[Report | Failure], results: Results, target: Target) -> str:
-    """Write all reports as a page, in ASCII.
-
-    Args:
-        reports: checked with `allocation`.
-        results: what they come to.
-        target: what was judged for.
-    """
-    style = resources.files(__package__).joinpath("style.css").read_text(encoding="ascii")
-    page = "\n".join(_page(reports, results, target, style))
-    return page.encode("ascii", "xmlcharrefreplace").decode()
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+    """Write all reports, checked with `allocation`, as a page, in ASCII."""
+    reports = list(checked)
+    style = resources.files("vhdcheck.report").joinpath("style.css").read_text(encoding="ascii")
+    for part in _page(reports, context, style):
+        yield part.encode("ascii", "xmlcharrefreplace").decode() + "\n"
 
 
-def _page(reports: Sequence[Report | Failure], results: Results, target: Target, style: str) -> Iterator[str]:
+def _page(reports: Sequence[Report | Failure], context: Context, style: str) -> Iterator[str]:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    title = f"{count(len(reports), 'image')}: {_census(results)}"
+    title = f"{count(len(reports), 'image')}: {_census(context.results)}"
     yield f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -73,9 +70,9 @@ def _page(reports: Sequence[Report | Failure], results: Results, target: Target,
 </head>
 <body>
 {PATTERNS}<header>
-<p class="tool">vhdcheck {__version__} for {text(target.name)}</p>
+<p class="tool">vhdcheck {__version__} for {text(context.target.name)}</p>
 <h1>{text(title)}</h1>
-<p>{text(census(results))}</p>
+<p>{text(census(context.results))}</p>
 </header>
 <main>"""
     drawn = sorted(range(len(reports)), key=lambda index: _is_good(reports[index]))[:SECTIONS]  # the bad ones first

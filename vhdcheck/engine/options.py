@@ -1,0 +1,38 @@
+"""What a caller can choose, written once: the keyword arguments of all functions that check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vhdcheck.targets import Target
+
+
+class JudgeOptions(TypedDict, total=False):
+    """How to judge an image. Each may be left out."""
+
+    target: str | Target
+    """What to judge for: the name of a target (`python -m vhdcheck --help` lists them), the path of a TOML file, or a
+    Target; by default `rackspace`."""
+    max_virtual_size: str | int | None
+    """The target's limit on the disk's size, overridden: a number of bytes, or `"160GiB"`."""
+    max_physical_size: str | int | None
+    """The target's limit on the file's length, overridden: a number of bytes, or `"160GiB"`."""
+    deep: bool
+    """Read the sector bitmaps of all used blocks too (no guest data)."""
+    allocation: bool
+    """Count where the blocks lie, as `report.image.allocation`: what `--map` draws."""
+    now: float | None
+    """The time to judge creation times by, in Unix seconds; the clock's by default."""
+
+
+class CheckOptions(JudgeOptions, total=False):
+    """How to judge an image, and how to read it."""
+
+    download: bool
+    """Of a server that ignores ranges, download the image, into a temporary file: up to the target's limit on the
+    file's length, or what the temporary folder has room for, and no more."""
+    storage_options: Mapping[str, Any] | None
+    """Arguments for fsspec's driver of a URL: credentials, endpoint."""

@@ -1,0 +1,27 @@
+"""What a report is written by, besides the images: the same for all forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vhdcheck.report.results import Results
+
+if TYPE_CHECKING:
+    from vhdcheck.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What was judged for, what the run comes to, and what the place that it is written to can show."""
+
+    target: Target
+    results: Results = field(default_factory=Results)
+    """Filled while the images come: complete when they have ended."""
+    with_map: bool = False
+    """Whether the map is asked for; the images were checked with `allocation` then."""
+    brief: bool = False
+    """Whether several images may come, so that an accepted one takes a line."""
+    colour: bool = False
+    encoding: str | None = None
+    """Of the place that the report is written to: which signs it can show."""

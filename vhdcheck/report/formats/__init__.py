@@ -1,0 +1,1 @@
+"""The forms of a report, a module each: its name is what `--format` takes, `_` written as `-`."""

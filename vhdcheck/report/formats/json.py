@@ -1,0 +1,60 @@
+"""For programs: one versioned document.
+
+The schema is `vhdcheck/report/schemas/report-v1.schema.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from vhdcheck.escape import as_unicode
+from vhdcheck.verdict.report import Failure
+from vhdcheck.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdcheck.report.context import Context
+    from vhdcheck.verdict.report import Report
+
+WHOLE: Final = True
+SUMMARY: Final = True
+SCHEMA_VERSION: Final = 1
+"""Fields may be added under one version; none is removed or changes its meaning."""
+
+
+def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+    """Write all reports as one JSON document, in ASCII."""
+    reports = [one(report, with_map=context.with_map) for report in checked]
+    target, results = context.target, context.results
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "vhdcheck", "version": __version__},
+        "target": {
+            "name": as_unicode(target.name),
+            "max_virtual_size": target.max_virtual_size,
+            "max_physical_size": target.max_physical_size,
+        },
+        "reports": reports,
+        "summary": {
+            "accepted": results.accepted,
+            "refused": results.refused,
+            "not_checked": results.failed,
+            "skipped_texts": results.skipped_texts,
+            "findings": results.by_severity,
+            "ignored": results.ignored,
+            "exit_status": results.exit_status,
+        },
+    }
+    yield json.dumps(content, indent=2) + "\n"
+
+
+def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:
+    """Make a report plain, with the map of an image that was checked with `allocation`."""
+    plain = report.to_dict()
+    if with_map and not isinstance(report, Failure):
+        from vhdcheck.report.map import map_facts  # only where asked for
+
+        plain["map"] = map_facts(report.image)
+    return plain
