@@ -16,7 +16,7 @@ IMAGE = dynamic(10 * MIB, blocks=[0], saved_state=1).tobytes()
 
 
 def test_the_targets_that_come_with_it() -> None:
-    assert list(names()) == ["aws", "azure", "generic", "hyper-v", "rackspace", "xenserver"]
+    assert list(names()) == ["aws", "azure", "generic", "glance", "hyper-v", "rackspace", "xenserver"]
 
 
 @pytest.mark.parametrize("name", names())

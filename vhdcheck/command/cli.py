@@ -51,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-0", "--null", action="store_true", help="in that list a NUL ends each path (find -print0)")
     parser.add_argument(
         "--target",
-        help="destination to judge for: rackspace (default), azure, aws, xenserver, hyper-v, generic (the format"
-        " alone), or the path of a TOML file",
+        help="destination to judge for: rackspace (default), azure, aws, xenserver, hyper-v, glance, generic (the"
+        " format alone), or the path of a TOML file",
     )
     parser.add_argument("--max-virtual-size", metavar="SIZE", help="limit on the disk's size, instead of the target's")
     parser.add_argument(

@@ -47,8 +47,8 @@ def check(
     Args:
         source: a path, a URL, the image as bytes, or an open binary file object that can seek. A file object's
             position is put back. URLs (`https://`, `s3://`, `az://`, ...) need the extra `vhdcheck[remote]`.
-        target: what to judge for: `rackspace`, `azure`, `aws`, `xenserver`, `hyper-v`, `generic` (the format alone),
-            or the path of a TOML file.
+        target: what to judge for: `rackspace`, `azure`, `aws`, `xenserver`, `hyper-v`, `glance`, `generic` (the
+            format alone), or the path of a TOML file.
         max_virtual_size: the target's limit on the disk's size, overridden: bytes, or `"160GiB"`.
         max_physical_size: the target's limit on the file's length, overridden.
         deep: read the sector bitmaps of all used blocks too (no guest data).
