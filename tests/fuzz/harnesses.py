@@ -73,7 +73,7 @@ def sparse(data: bytes) -> None:
     """A file of any length up to 8 TiB: the input's last 12 bytes say where zeros stand in it, and how many."""
     content, at, length = data[:-12], int.from_bytes(data[-12:-8], "big"), int.from_bytes(data[-8:], "big")
     at, length = at % (len(content) + 1), length % LONGEST_HOLE
-    report = check(_Holed(content, at, length), target=targets.names()[len(content) % 6], now=NOW)  # type: ignore[arg-type]
+    report = check(_Holed(content, at, length), target=targets.names()[len(content) % len(targets.names())], now=NOW)  # type: ignore[arg-type]
     _assert_whole(report, len(content) + length)
     _assert_written(report)
 
@@ -131,7 +131,7 @@ def config(data: bytes) -> None:
 
 def mending(data: bytes) -> None:
     """An image is mended into one that is accepted, and stays as it is; or nothing is written, and why is said."""
-    chosen = targets.names()[zlib.crc32(data) % 6]
+    chosen = targets.names()[zlib.crc32(data) % len(targets.names())]
     _FILE.write_bytes(data)
     out = _FILE.with_name("mended.vhd")
     out.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.remote.server import Listener, Server
-from tests.remote.stores import Served, started
+from tests.remote.stores import AZURE_LOGIN, Azurite, Served, started
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,9 +48,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    pytest.importorskip("adlfs", reason="adlfs is not installed")
-    blobs = pytest.importorskip("azure.storage.blob", reason="azure-storage-blob is not installed")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Azurite:
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         pytest.skip("npm, which installs Azurite, is not installed")
@@ -62,13 +60,15 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         pytest.skip("npm cannot install Azurite in two minutes")
     if done.returncode:
         pytest.skip(f"npm cannot install Azurite: {' '.join(done.stderr.split())[-300:]}")
-    program = str(folder / "node_modules/azurite/dist/src/blob/main.js")
-    flags = ["--blobPort", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
-    with started([node, program, *flags], folder / "log", r"successfully listens on (http://\S+)") as url:
-        # The account that Azurite has for everybody; its key is in Azurite's manual.
-        key = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-        login = f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={key};"
-        login += f"BlobEndpoint={url}/devstoreaccount1;"
+    return Azurite(node, folder)
+
+
+@pytest.fixture(scope="session")
+def azure(azurite: Azurite) -> Iterator[Served]:
+    pytest.importorskip("adlfs", reason="adlfs is not installed")
+    blobs = pytest.importorskip("azure.storage.blob", reason="azure-storage-blob is not installed")
+    with azurite.serving("blob") as url:
+        login = f"{AZURE_LOGIN}BlobEndpoint={url};"
         connect: Callable[..., Any] = blobs.ContainerClient.from_connection_string
         with connect(login, "images") as container:
             container.create_container()
@@ -76,7 +76,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             def put(name: str, data: bytes) -> None:
                 container.upload_blob(name, data, overwrite=True)
 
-            yield Served("az", {"connection_string": login}, folder / "log", put)
+            yield Served("az", {"connection_string": login}, azurite.log("blob"), put)
 
 
 @pytest.fixture(params=["s3", pytest.param("azure", marks=pytest.mark.slow)])

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# The account that Azurite has for everybody; its key is in Azurite's manual.
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+AZURE_LOGIN = f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
 _REQUEST = re.compile(r'"(?:\x1b\[\d+m)*((?:GET|HEAD|PUT|POST) [^ "]+)')
 
 
@@ -33,6 +37,26 @@ class Served:
         lines = self.log.read_text("utf-8", "replace").splitlines()
         new, self.mark = lines[self.mark :], len(lines)
         return [match[1] for line in new if (match := _REQUEST.search(line))]
+
+
+@dataclass
+class Azurite:
+    """Azurite's services, `blob` and `queue`, where npm installed them."""
+
+    node: str
+    folder: Path
+
+    def log(self, service: str) -> Path:
+        return self.folder / service
+
+    @contextmanager
+    def serving(self, service: str) -> Iterator[str]:
+        """Run a service; yield the URL of its account."""
+        program = str(self.folder / f"node_modules/azurite/dist/src/{service}/main.js")
+        flags = [f"--{service}Port", "0", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+        command = [self.node, program, *flags]
+        with started(command, self.log(service), r"successfully listens on (http://\S+)") as url:
+            yield f"{url}/{_ACCOUNT}"
 
 
 @contextmanager
