@@ -23,7 +23,8 @@ import sqlalchemy as sa
 
 from fixtures.writer import MIB, fixed
 from tests.tasks.service import TENANT, Service
-from vhdcheck.tasks.store import _TASKS, TaskStore
+from vhdcheck.tasks.database import Database
+from vhdcheck.tasks.tables import TASKS as TABLE
 from vhdcheck.tasks.task import Kind, new
 
 if TYPE_CHECKING:
@@ -48,17 +49,17 @@ def main() -> None:
 
 def fill(database: str) -> list[str]:
     """Put tasks that have ended into the store."""
-    store = TaskStore(database)
-    rows = []
+    ours = Database(database)
+    rows, moment = [], time.time_ns() // 1000
     for _ in range(TASKS):
         task = new(Kind.IMPORT, TENANT, {"import_from": "exports/a.vhd", "image_properties": {"name": "x"}})
-        row = {name: getattr(task, name) for name in ("id", "owner", "created_at", "updated_at", "message")}
-        ended = {"status": "failure", "expires_at": task.created_at + 10**12, "input": json.dumps(task.input)}
+        row = {"id": task.id, "owner": task.owner, "created_at": moment, "updated_at": moment, "message": task.message}
+        ended = {"status": "failure", "expires_at": moment + 10**12, "input": json.dumps(task.input)}
         rows.append({**row, **ended, "type": "import"})
-    with store._engine.begin() as connection:
+    with ours.writing.begin() as connection:
         for start in range(0, TASKS, 10_000):
-            connection.execute(sa.insert(_TASKS), rows[start : start + 10_000])
-    store.close()
+            connection.execute(sa.insert(TABLE), rows[start : start + 10_000])
+    ours.close()
     return [str(row["id"]) for row in rows]
 
 

@@ -65,7 +65,7 @@ def test_a_failed_task(service: Service) -> None:
 def test_a_successful_task_and_its_image(service: Service) -> None:
     data = fixed(MIB).tobytes()
     task = service.imported(service.put("exports/good", data), name="My excellent custom image")
-    assert set(task) == PENDING | {"expires_at", "result", "findings"}
+    assert set(task) == PENDING | {"expires_at", "result", "findings", "image_id"}
     assert (task["status"], task["message"], set(task["result"])) == ("success", "None", {"image_id"})
     assert seconds(task["expires_at"]) - seconds(task["updated_at"]) == 48 * 3600
     image = service.get(f"/v2/images/{task['result']['image_id']}").json

@@ -101,6 +101,7 @@ def _serve(own: dict[str, Any], settings: Settings) -> None:
 
     from vhdcheck.engine.check import resolve  # noqa: PLC0415
     from vhdcheck.tasks.api import Service  # noqa: PLC0415
+    from vhdcheck.tasks.database import Database  # noqa: PLC0415
     from vhdcheck.tasks.observe import Metrics, log_to_stderr  # noqa: PLC0415
     from vhdcheck.tasks.store import TaskStore  # noqa: PLC0415
     from vhdcheck.tasks.worker import Dispatcher  # noqa: PLC0415
@@ -109,7 +110,7 @@ def _serve(own: dict[str, Any], settings: Settings) -> None:
     log_to_stderr(own["log_level"])
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     auth = _auth(own, settings)
-    store = TaskStore(settings.database_url)
+    store = TaskStore(Database(settings.database_url))
     metrics = Metrics(store.counts)
     service = Service(settings, store, auth, Dispatcher(store, settings, metrics), metrics)
     config = uvicorn.Config(

@@ -24,10 +24,11 @@ from starlette.routing import Route
 
 from vhdcheck.tasks import page, wire
 from vhdcheck.tasks.auth import Unavailable
+from vhdcheck.tasks.database import CONNECTIONS
 from vhdcheck.tasks.openapi import document
+from vhdcheck.tasks.paging import UnknownMarker
 from vhdcheck.tasks.schemas import SCHEMAS
-from vhdcheck.tasks.store import CONNECTIONS, UnknownMarker
-from vhdcheck.tasks.task import Stored, brief, full, new, now, stamp
+from vhdcheck.tasks.task import Query, Stored, brief, full, new, stamp
 from vhdcheck.tasks.wire import Fault, answer
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Service:
         await run_in_threadpool(self._dispatcher.start)
         yield
         await run_in_threadpool(self._dispatcher.stop)
-        self._store.close()
+        self._store.database.close()
 
     def _answering(self, path: str, methods: dict[str, Handler]) -> Handler:
         """Answer a route's requests, whatever happens; count and log them."""
@@ -144,8 +145,8 @@ class Service:
         if not caller.may_create:
             raise Fault(HTTPStatus.FORBIDDEN, "Your role may not create tasks")
         kind, given = wire.asked(await wire.body(request))
-        task = new(kind, caller.tenant, given)
-        if not await run_in_threadpool(self._store.create, task, self._settings.max_waiting):
+        task = await run_in_threadpool(self._store.create, new(kind, caller.tenant, given), self._settings.max_waiting)
+        if task is None:
             raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "Too many tasks are waiting", {"Retry-After": RETRY_AFTER})
         LOG.info("created", extra={"task": task.id, "tenant": task.owner, "request": request.state.id})
         self._dispatcher.wake()
@@ -154,7 +155,7 @@ class Service:
     async def _task(self, request: Request) -> Response:
         caller = await self._caller(request)
         wanted = _plain_id(request.path_params["task_id"])
-        task = await run_in_threadpool(self._store.get, caller.tenant, wanted, now())
+        task = await run_in_threadpool(self._store.get, caller.tenant, wanted)
         if task is None:
             raise Fault(HTTPStatus.NOT_FOUND, "No task with that id")
         return answer(full(task))
@@ -163,7 +164,7 @@ class Service:
         caller = await self._caller(request)
         query = wire.query(request)
         try:
-            tasks = await run_in_threadpool(self._store.page, caller.tenant, query, now())
+            tasks = await run_in_threadpool(self._store.page, caller.tenant, query)
         except UnknownMarker:
             raise Fault(HTTPStatus.BAD_REQUEST, "No task with the marker's id") from None
         links = wire.pages(request, [task.id for task in tasks], query.limit)
@@ -172,7 +173,7 @@ class Service:
     async def _image(self, request: Request) -> Response:
         caller = await self._caller(request)
         wanted = _plain_id(request.path_params["image_id"])
-        image = await run_in_threadpool(self._store.image, caller.tenant, wanted)
+        image = await run_in_threadpool(self._store.catalog.image, caller.tenant, wanted)
         if image is None:
             raise Fault(HTTPStatus.NOT_FOUND, "No image with that id")
         return answer(_shown(image))
@@ -181,7 +182,7 @@ class Service:
         caller = await self._caller(request)
         size, marker = wire.limit(request), wire.marker(request)
         try:
-            images = await run_in_threadpool(self._store.images, caller.tenant, size, marker)
+            images = await run_in_threadpool(self._store.catalog.images, caller.tenant, Query(size, marker))
         except UnknownMarker:
             raise Fault(HTTPStatus.BAD_REQUEST, "No image with the marker's id") from None
         links = wire.pages(request, [image.id for image in images], size)

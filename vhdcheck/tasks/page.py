@@ -22,8 +22,8 @@ import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from vhdcheck.tasks.paging import UnknownMarker
 from vhdcheck.tasks.states import Status
-from vhdcheck.tasks.store import UnknownMarker
 from vhdcheck.tasks.task import Kind, Query, Task, now, plain, stamp
 from vhdcheck.tasks.wire import UUID, Fault
 
@@ -76,7 +76,7 @@ class Page:
         query = Query(ROWS, marker, filters=filters)
         moment = now()
         try:
-            tasks = await run_in_threadpool(self._store.page, caller.tenant, query, moment)
+            tasks = await run_in_threadpool(self._store.page, caller.tenant, query)
         except UnknownMarker:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
         following = urlencode({**filters, "marker": tasks[-1].id}) if len(tasks) == ROWS else ""
@@ -98,7 +98,7 @@ class Page:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
         wanted = request.path_params["task_id"].lower()
         known = re.fullmatch(UUID, wanted) is not None
-        page = await run_in_threadpool(self._store.report, caller.tenant, wanted, now()) if known else None
+        page = await run_in_threadpool(self._store.report, caller.tenant, wanted) if known else None
         if page is None:
             raise Fault(HTTPStatus.NOT_FOUND, "No report on a task with that id")
         policy = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # its own says the rest
