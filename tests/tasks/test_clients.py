@@ -84,7 +84,7 @@ def test_glance_by_its_environment(service: Service, tmp_path: Path, failed: dic
 
 def test_glance_prints_what_is_wrong(service: Service, tmp_path: Path) -> None:
     shown = glance(service, tmp_path, "task-show", "00000000-0000-0000-0000-000000000000", status=1)
-    assert "404 Not Found: No task with that id" in shown
+    assert "404 Not Found: No task found with ID 00000000-0000-0000-0000-000000000000" in shown
     wrong = ("glance", "--os-image-url", service.url, "--os-auth-token", "wrong", "task-list")
     assert "Invalid OpenStack Identity credentials" in run(tmp_path, *wrong, status=1)
 
@@ -140,7 +140,7 @@ def test_openstacksdk_lists_every_page(service: Service, connection: Any) -> Non
     assert {task.id for task in connection.image.tasks()} == own
     assert {task.id for task in connection.image.tasks(limit=2)} == own
     assert {task.status for task in connection.image.tasks(status="failure", limit=2)} == {"failure"}
-    with pytest.raises(openstack.exceptions.NotFoundException, match="No task with that id"):
+    with pytest.raises(openstack.exceptions.NotFoundException, match="No task found with ID 00000000"):
         connection.image.get_task("00000000-0000-0000-0000-000000000000")
 
 

@@ -54,7 +54,8 @@ INSERT INTO tasks VALUES ('00000000-0000-4000-8000-000000000004', 'import', 'one
     NULL, '{{}}', 'None', NULL, NULL, 0, 0);
 INSERT INTO tasks VALUES ('00000000-0000-4000-8000-000000000005', 'import', 'two', 'pending', 1000004, 1000004,
     NULL, '{{}}', 'None', NULL, NULL, 0, 0);
-INSERT INTO images VALUES ('00000000-0000-4000-8000-00000000000a', 'one', '"half \\ud83d a pair"', 2000000, 512, 512, '00');
+INSERT INTO images VALUES ('00000000-0000-4000-8000-00000000000a', 'one', '"half \\ud83d a pair"', 2000000, 512, 512,
+    '00');
 INSERT INTO pages VALUES ('00000000-0000-4000-8000-000000000001', {page});
 """
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-DASK: Final = "dask://"
+_SCHEMES: Final = {"dask": "tcp", "dask+tls": "tls"}
 _MODULES: Final = ["vhdcheck.engine.audit", "vhdcheck.blocks.arrays"]
 """What a worker needs before its first image: construct and numpy with it."""
 
@@ -214,7 +214,8 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     """Connect to a dask cluster, whose workers have vhdcheck installed.
 
     Args:
-        address: `dask://HOST:PORT` of the scheduler.
+        address: `dask://HOST:PORT` of the scheduler; `dask+tls://HOST:PORT` with the certificates that
+            dask's own configuration names.
 
     Yields:
         Its executor, and how many threads its workers have.
@@ -223,15 +224,15 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
         UsageError: no such address, or dask is not installed here.
         SourceError: the cluster cannot be reached, or its workers cannot run vhdcheck.
     """
-    place = address.removeprefix(DASK)
-    if not address.startswith(DASK) or not place:
+    scheme, _, place = address.partition("://")
+    if scheme not in _SCHEMES or not place:
         raise UsageError(f"not an executor: {address!r}; give dask://HOST:PORT")
     try:
         from distributed import Client  # noqa: PLC0415 (an extra)
     except ImportError:
         raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
     try:
-        client: Any = Client(f"tcp://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
+        client: Any = Client(f"{_SCHEMES[scheme]}://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
     except (OSError, ValueError) as error:
         raise SourceError(f"{address}: cannot reach the scheduler: {error}") from error
     with client:

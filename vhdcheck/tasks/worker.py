@@ -38,7 +38,7 @@ class Dispatcher:
     def __init__(self, store: TaskStore, settings: Settings, metrics: Metrics) -> None:
         """Prepare; `start` begins."""
         self._store, self._settings, self._metrics = store, settings, metrics
-        self._shared = replace(settings, database="")  # workers elsewhere need no way into it
+        self._shared = settings.model_copy(update={"database": ""})  # workers elsewhere need no way into it
         self._lease = int(settings.lease_seconds * SECOND)
         self._keep = int(settings.expire_hours * 3600 * SECOND)
         self._running: dict[str, Task] = {}
