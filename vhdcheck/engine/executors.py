@@ -228,11 +228,15 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     if scheme not in _SCHEMES or not place:
         raise UsageError(f"not an executor: {address!r}; give dask://HOST:PORT")
     try:
-        from distributed import Client  # noqa: PLC0415 (an extra)
+        from distributed import Client, Security  # noqa: PLC0415 (an extra)
     except ImportError:
         raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
     try:
+        if scheme == "dask+tls" and not Security().get_connection_args("client")["ssl_context"]:  # type: ignore[no-untyped-call, unused-ignore]
+            raise UsageError(f"{address}: no certificate: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT")
         client: Any = Client(f"{_SCHEMES[scheme]}://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
+    except UsageError:
+        raise
     except (OSError, ValueError) as error:
         raise SourceError(f"{address}: cannot reach the scheduler: {error}") from error
     with client:

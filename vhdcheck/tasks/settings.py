@@ -90,7 +90,9 @@ class Settings(BaseModel):
     expire_hours: Seconds = Field(48.0, description="how long a task can be seen after it has ended")
     lease_seconds: Seconds = Field(30.0, description="after how long without a sign of life a task is another worker's")
     max_attempts: Count = Field(10, description="times that a task is taken up before it fails")
-    grace_seconds: Seconds = Field(30.0, description="how long a shutdown waits for the work under way")
+    grace_seconds: Annotated[float, BeforeValidator(_number)] = Field(
+        30.0, ge=0, lt=1e9, allow_inf_nan=False, description="how long a shutdown waits for the work under way"
+    )
 
     @property
     def limits(self) -> Limits:
