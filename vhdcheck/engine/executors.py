@@ -232,11 +232,14 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     except ImportError:
         raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
     try:
-        if scheme == "dask+tls" and not Security().get_connection_args("client")["ssl_context"]:  # type: ignore[no-untyped-call, unused-ignore]
-            raise UsageError(f"{address}: no certificate: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT")
+        # Without a certificate its client fails with a TypeError, and says more on standard error when it is forgotten.
+        encrypted = scheme != "dask+tls" or Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call, unused-ignore]
+    except OSError as error:
+        raise UsageError(f"{address}: cannot use the certificates: {error}") from error
+    if not encrypted:
+        raise UsageError(f"{address}: no certificate: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT")
+    try:
         client: Any = Client(f"{_SCHEMES[scheme]}://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
-    except UsageError:
-        raise
     except (OSError, ValueError) as error:
         raise SourceError(f"{address}: cannot reach the scheduler: {error}") from error
     with client:

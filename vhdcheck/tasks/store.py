@@ -106,19 +106,23 @@ class TaskStore:
             max_attempts: tries after which a task is taken up no more.
         """
         lapsed = sa.and_(TASKS.c.status == Status.PROCESSING.value, TASKS.c.lease_until < self._now)
-        waiting = TASKS.c.status == Status.PENDING.value
-        taken: list[Task] = []
-        with self.database.writing.begin() as connection:
-            for free in (lapsed, waiting):  # one after the other: with an OR no index would give their order
-                taken += self._take(connection, sa.and_(free, TASKS.c.tries < max_attempts), lease, count - len(taken))
-        return taken
-
-    def _take(self, connection: sa.Connection, free: sa.ColumnElement[bool], lease: int, count: int) -> list[Task]:
-        turns = sa.select(TASKS.c.id).where(free).order_by(TASKS.c.turn, TASKS.c.created_at)
-        locked = turns.limit(count).with_for_update(skip_locked=True).cte("next")  # or PostgreSQL runs it twice
+        free = (lapsed, TASKS.c.status == Status.PENDING.value)  # apart: with an OR no index would give their order
+        turns = [
+            sa.select(TASKS.c.id)
+            .where(each, TASKS.c.tries < max_attempts)
+            .order_by(TASKS.c.turn, TASKS.c.created_at)
+            .limit(count)
+            .with_for_update(skip_locked=True)
+            .cte(name)  # or PostgreSQL runs it twice
+            for name, each in zip(("lapsed", "waiting"), free, strict=True)
+        ]
+        first = sa.union_all(
+            *(sa.select(each.c.id, sa.literal(place).label("place")) for place, each in enumerate(turns))
+        )
+        chosen = first.subquery()
         change = (
             TASKS.update()
-            .where(TASKS.c.id.in_(sa.select(locked.c.id)))
+            .where(TASKS.c.id.in_(sa.select(chosen.c.id).order_by(chosen.c.place).limit(count)))
             .values(
                 status=Status.PROCESSING.value,
                 attempt=TASKS.c.attempt + 1,
@@ -128,22 +132,20 @@ class TaskStore:
             )
             .returning(*_PURE)
         )
-        return [_task(row) for row in connection.execute(change)] if count > 0 else []
+        with self.database.writing.begin() as connection:
+            return [_task(row) for row in connection.execute(change)]
 
     def give_up(self, keep: int, max_attempts: int) -> list[str]:
         """Fail the tasks that were taken up too often, to be seen for `keep` microseconds; return their ids."""
-        change = (
-            TASKS.update()
-            .where(
-                TASKS.c.status == Status.PROCESSING.value,
-                TASKS.c.tries >= max_attempts,
-                TASKS.c.lease_until < self._now,
-            )
-            .values(status=Status.FAILURE.value, message=GAVE_UP, updated_at=self._now, expires_at=self._now + keep)
-            .returning(TASKS.c.id)
-        )
+        lapsed = sa.and_(TASKS.c.status == Status.PROCESSING.value, TASKS.c.lease_until < self._now)
+        tried = sa.and_(lapsed, TASKS.c.tries >= max_attempts)
+        with self.database.reading.connect() as connection:  # mostly there are none, and no one should wait for that
+            if connection.execute(sa.select(TASKS.c.id).where(tried).limit(1)).first() is None:
+                return []
+        final = {"status": Status.FAILURE.value, "message": GAVE_UP}
+        change = TASKS.update().where(tried).values(**final, updated_at=self._now, expires_at=self._now + keep)
         with self.database.writing.begin() as connection:
-            return list(connection.execute(change).scalars())
+            return list(connection.execute(change.returning(TASKS.c.id)).scalars())
 
     def renew(self, tasks: Iterable[Task], lease: int) -> None:
         """Give a sign of life for the tasks that are worked on; it counts for `lease` microseconds."""
