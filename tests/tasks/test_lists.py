@@ -69,7 +69,7 @@ def test_400_a_list_with_a_malformed_parameter(service: Service, query: str) -> 
 @pytest.mark.parametrize("path", ["/v2/tasks", "/v2/images"])
 @pytest.mark.parametrize(
     "query",
-    ["tag=x", "created_at=gt:2014-01-01", "limit=1&limit=2", "name=a&name=b", "owner=%00", "x=%F0%9F", "=", "sort=x"],
+    ["tags=x", "created_at=gt:2014-01-01", "limit=1&limit=2", "name=a&name=b", "owner=%00", "x=%F0%9F", "=", "sort=x"],
 )
 def test_400_a_list_with_a_parameter_that_is_not_honoured(service: Service, path: str, query: str) -> None:
     says(service.get(f"{path}?{query}"), 400)
@@ -104,7 +104,16 @@ def test_filters_of_images(service: Service) -> None:
 
     assert found("name=first") == found(f"id={own['first']}&visibility=private&os_hidden=False") == {own["first"]}
     assert found(f"owner={TENANT}&status=active&disk_format=vhd&visibility=all") == set(own.values())
-    for query in ("status=queued", "visibility=public", "owner=x", "os_hidden=True", "name=third", "protected=true"):
+    for query in (
+        "status=queued",
+        "visibility=public",
+        "owner=x",
+        "os_hidden=True",
+        "name=third",
+        "protected=true",
+        "tag=x",
+        "tag=all",
+    ):
         assert found(query) == set()
     by_name = [image["name"] for image in service.get("/v2/images?sort_key=name&sort_dir=asc").json["images"]]
     assert by_name == sorted(by_name, key=str)

@@ -174,6 +174,12 @@ def test_a_file_of_settings_with_a_mistake(tmp_path: Path, text: str, error: str
     assert str(caught.value).replace(str(path), "FILE").startswith(error)
 
 
+def test_a_variable_that_is_misspelt_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"MAXWAITING: no such setting, did you mean 'VHDCHECK_TASKS_MAX_WAITING'\?"):
+        configure.settings({}, {"VHDCHECK_TASKS_MAXWAITING": "1"}, None)
+    configure.settings({}, {"VHDCHECK_TASKS_CONFIG": "x", "VHDCHECK_OTHER": "y"}, None)
+
+
 def test_all_mistakes_are_said_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         configure.settings({"port": "x", "workers": "0"}, {"VHDCHECK_TASKS_LOG_LEVEL": "loud"}, None)

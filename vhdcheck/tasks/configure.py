@@ -109,17 +109,21 @@ def settings(
         file: of TOML.
 
     Raises:
-        UsageError: a value is refused, or the file has a key that is no setting.
+        UsageError: a value is refused, or a key of the file or a variable with that prefix is no setting.
     """
     given: dict[str, Any] = {}
     places: dict[str, str] = {}
     document = None if file is None else Document(file)
     for key, value in document.content.items() if document is not None else ():
-        known = tuple(name.replace("_", "-") for name in FIELDS)
-        if key not in known:
-            raise UsageError(f"{document.place((key,))}: unknown key{suggestion(key, known)}")  # type: ignore[union-attr]
+        keys = tuple(name.replace("_", "-") for name in FIELDS)
+        if key not in keys:
+            raise UsageError(f"{document.place((key,))}: unknown key{suggestion(key, keys)}")  # type: ignore[union-attr]
         given[key.replace("-", "_")] = value
         places[key.replace("-", "_")] = document.place((key,))  # type: ignore[union-attr]
+    known = tuple(PREFIX + name.upper() for name in ("config", *FIELDS))
+    for variable in environment:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise UsageError(f"{variable}: no such setting{suggestion(variable, known)}")
     for name in FIELDS:
         if (text := environment.get(PREFIX + name.upper())) is not None:
             given[name], places[name] = text, PREFIX + name.upper()

@@ -92,7 +92,7 @@ def query(
     sort_keys: tuple[str, ...],
     filters: tuple[str, ...],
     choices: Mapping[str, tuple[str, ...]],
-    alike: Mapping[str, str] | None = None,
+    alike: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Query:
     """Read the parameters of a list. None is passed over in silence: a filter that is not honoured finds too much.
 
@@ -101,7 +101,7 @@ def query(
         sort_keys: what the list can be sorted by.
         filters: by what it can be filtered.
         choices: the only values of some filters.
-        alike: filters of which all items have the same value.
+        alike: filters that find all items with one of these values, and none with another.
 
     Raises:
         Fault: 400, or 413 for more items than a list may hold.
@@ -123,7 +123,7 @@ def query(
     free = {name: given[name] for name in filters if name in given and name not in choices}
     if "id" in free:
         free["id"] = free["id"].lower()
-    if any(given.get(name, value).lower() not in (value, "all") for name, value in alike.items()):
+    if any(name in given and given[name].lower() not in values for name, values in alike.items()):
         free["id"] = ""  # which no item has
     return Query(limit(request), marker(request), key, direction, {**free, **chosen})
 

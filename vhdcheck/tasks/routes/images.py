@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 FILTERS: Final = ("id", "name", "owner")
 ALIKE: Final = {
-    "status": "active",
-    "visibility": "private",
-    "disk_format": "vhd",
-    "container_format": "bare",
-    "os_hash_algo": "sha256",
-    "os_hidden": "false",
-    "protected": "false",
+    "status": ("active",),
+    "visibility": ("private", "all"),
+    "disk_format": ("vhd",),
+    "container_format": ("bare",),
+    "os_hash_algo": ("sha256",),
+    "os_hidden": ("false",),
+    "protected": ("false",),
+    "tag": (),
 }
-"""What is the same of every image: a filter for it finds all of them or none."""
+"""What is the same of every image: such a filter finds all of them with one of these values, else none."""
 
 
 class Images:
