@@ -106,12 +106,12 @@ def picture() -> str:
 def settings() -> str:
     """What the operator of the task service may decide."""
     rows = (
-        (f"{action.option_strings[0]} {action.metavar}", action.default, str(action.help).partition(" (default: ")[0])
+        (f"`{action.option_strings[0]} {action.metavar}`", *str(action.help).rstrip(")").partition(" (default: ")[::2])
         for action in serve_options()
     )
     return table(
         ("option of `serve`", "default", "what it is"),
-        *((f"`{name}`", "" if usual in ("", None) else f"`{usual}`", text) for name, usual, text in rows),
+        *((name, f"`{usual}`" if usual else "", text) for name, text, usual in rows),
     )
 
 

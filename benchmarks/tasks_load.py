@@ -1,8 +1,9 @@
 """The task service under load: `python -m benchmarks.tasks_load [DATABASE_URL]`.
 
 GET of a task with 100 000 tasks in the store; then 1000 imports of small images, posted at once by as many clients,
-none of which may be lost or done twice. The service runs as its own process on the same machine, of which the clients
-take their share.
+none of which may be lost or done twice. Then 10 000 tasks of 50 tenants that wait: how fast they are taken up, at first
+and when few are left, and whether the tenants take turns. The service runs as its own process on the same machine, of
+which the clients take their share.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import sqlalchemy as sa
 
 from fixtures.writer import MIB, fixed
 from tests.tasks.service import TENANT, Service
-from vhdcheck.tasks.store import _TASKS, TaskStore
+from vhdcheck.tasks.database import Database
+from vhdcheck.tasks.tables import TASKS as TABLE
 from vhdcheck.tasks.task import Kind, new
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 TASKS = 100_000
 IMPORTS = 1000
 GETS = 10_000
+WAITING = 10_000
+TENANTS = 50
 
 
 def main() -> None:
@@ -44,21 +48,24 @@ def main() -> None:
             get(service, ids, clients=1)
             get(service, ids, clients=8)
             import_many(service)
+    for backlog in (500, WAITING):
+        with tempfile.TemporaryDirectory() as folder:
+            take_up(Path(folder), sys.argv[2] if len(sys.argv) > 2 else "", backlog)
 
 
 def fill(database: str) -> list[str]:
     """Put tasks that have ended into the store."""
-    store = TaskStore(database)
-    rows = []
+    ours = Database(database)
+    rows, moment = [], time.time_ns() // 1000
     for _ in range(TASKS):
         task = new(Kind.IMPORT, TENANT, {"import_from": "exports/a.vhd", "image_properties": {"name": "x"}})
-        row = {name: getattr(task, name) for name in ("id", "owner", "created_at", "updated_at", "message")}
-        ended = {"status": "failure", "expires_at": task.created_at + 10**12, "input": json.dumps(task.input)}
+        row = {"id": task.id, "owner": task.owner, "created_at": moment, "updated_at": moment, "message": task.message}
+        ended = {"status": "failure", "expires_at": moment + 10**12, "input": json.dumps(task.input)}
         rows.append({**row, **ended, "type": "import"})
-    with store._engine.begin() as connection:
+    with ours.writing.begin() as connection:
         for start in range(0, TASKS, 10_000):
-            connection.execute(sa.insert(_TASKS), rows[start : start + 10_000])
-    store.close()
+            connection.execute(sa.insert(TABLE), rows[start : start + 10_000])
+    ours.close()
     return [str(row["id"]) for row in rows]
 
 
@@ -103,6 +110,40 @@ def import_many(service: Service) -> None:
     assert len(set(made)) == len(images) == IMPORTS
     assert files == images
     assert statuses == {"success": IMPORTS}
+
+
+def take_up(folder: Path, database: str, backlog: int) -> None:
+    """Let a service begin with tasks that wait; each fails at once, for its object is not there."""
+    place = database or f"sqlite:///{folder}/tasks.sqlite"
+    ours = Database(place)
+    rows = []
+    moment = time.time_ns() // 1000
+    for number in range(backlog):
+        # Tenant after tenant, as if each had posted all of its own before the next one came.
+        tenant, turn = divmod(number, backlog // TENANTS)
+        task = new(Kind.IMPORT, f"tenant-{tenant:02}", {"import_from": "exports/none"})
+        row = {name: getattr(task, name) for name in ("id", "owner", "status", "message")}
+        times = {"created_at": moment + number, "updated_at": moment + number, "turn": turn}
+        rows.append({**row, **times, "type": "import", "input": json.dumps(task.input)})
+    with ours.writing.begin() as connection:
+        connection.execute(sa.delete(TABLE))
+        connection.execute(sa.insert(TABLE), rows)
+    with Service(folder, ["--database", place, "--log-level", "warning"]):
+        start, owners = time.perf_counter(), Counter[str]()
+        finished = sa.select(TABLE.c.owner).where(TABLE.c.status == "failure")
+        while time.perf_counter() < start + 10:
+            time.sleep(0.2)
+            with ours.reading.connect() as connection:
+                owners = Counter(connection.execute(finished).scalars())
+            if owners.total() >= min(backlog, 500):
+                break
+        seconds = time.perf_counter() - start
+    ours.close()
+    fair = [owners[f"tenant-{tenant:02}"] for tenant in range(TENANTS)]
+    print(
+        f"{backlog} tasks of {TENANTS} tenants wait: {owners.total() / seconds:.0f} tasks/s;"
+        f" of each tenant {min(fair)} to {max(fair)} are done"
+    )
 
 
 def at_once(work: Callable[[], None], clients: int) -> float:

@@ -66,5 +66,5 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed")
     url: str = request.getfixturevalue("postgres")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP TABLE IF EXISTS tasks, images")
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return url

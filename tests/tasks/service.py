@@ -28,6 +28,8 @@ TOKENS = """
 [[token]]
 token = "tok"
 tenant = "00000123"
+role = "admin"
+user = "somebody"
 [[token]]
 token = "reader"
 tenant = "00000123"
@@ -35,9 +37,11 @@ role = "observer"
 [[token]]
 token = "other"
 tenant = "00000999"
+role = "admin"
 [[token]]
 token = "notused"
 tenant = "00000123"
+role = "admin"
 """
 FINAL = ("success", "failure")
 

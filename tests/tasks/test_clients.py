@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_glance_by_its_environment(service: Service, tmp_path: Path, failed: dic
 
 def test_glance_prints_what_is_wrong(service: Service, tmp_path: Path) -> None:
     shown = glance(service, tmp_path, "task-show", "00000000-0000-0000-0000-000000000000", status=1)
-    assert "404 Not Found: No task with that id" in shown
+    assert "404 Not Found: No task found with ID 00000000-0000-0000-0000-000000000000" in shown
     wrong = ("glance", "--os-image-url", service.url, "--os-auth-token", "wrong", "task-list")
     assert "Invalid OpenStack Identity credentials" in run(tmp_path, *wrong, status=1)
 
@@ -140,7 +141,7 @@ def test_openstacksdk_lists_every_page(service: Service, connection: Any) -> Non
     assert {task.id for task in connection.image.tasks()} == own
     assert {task.id for task in connection.image.tasks(limit=2)} == own
     assert {task.status for task in connection.image.tasks(status="failure", limit=2)} == {"failure"}
-    with pytest.raises(openstack.exceptions.NotFoundException, match="No task with that id"):
+    with pytest.raises(openstack.exceptions.NotFoundException, match="No task found with ID 00000000"):
         connection.image.get_task("00000000-0000-0000-0000-000000000000")
 
 
@@ -153,3 +154,23 @@ def test_glanceclient_as_a_library(service: Service, failed: dict[str, Any]) -> 
     assert client.tasks.get(refused["id"]).findings == refused["findings"]
     made = client.tasks.create(type="import", input={"import_from": "exports/none"})
     assert service.wait(made.id)["status"] == "failure"
+
+
+def test_clients_list_and_find_images(service: Service, tmp_path: Path, connection: Any) -> None:
+    name = f"to be found {secrets.token_hex(4)}"
+    image = service.imported(service.put("exports/a", GOOD), name=name)["result"]["image_id"]
+    wide = ("--os-image-api-version", "2")
+    assert name in glance(service, tmp_path, *wide, "image-list", "--limit", "1000")
+    own = ("image-list", "--sort", "name:asc", "--owner", "00000123", "--property-filter", f"name={name}")
+    assert image in glance(service, tmp_path, *wide, *own)
+    assert image in glance(service, tmp_path, *wide, "image-list", "--visibility", "private", "--hidden", "False")
+    assert image not in glance(service, tmp_path, *wide, "image-list", "--hidden", "True")
+    assert image not in glance(service, tmp_path, *wide, "image-list", "--tag", "x")
+    refused = glance(service, tmp_path, *wide, "image-list", "--property-filter", "os_type=linux", status=1)
+    assert "400 Bad Request: Unknown parameter 'os_type'" in refused
+    token = ("openstack", "--os-auth-type", "admin_token", "--os-token", "tok", "--os-endpoint", f"{service.url}/v2")
+    assert image in run(tmp_path, *token, "image", "list", "--name", name)
+    assert image in run(tmp_path, *token, "image", "list", "--status", "active", "--private", "--sort", "name:asc")
+    assert name in run(tmp_path, *token, "image", "show", image)
+    assert connection.image.find_image(name).id == image
+    assert connection.image.find_image("none") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import threading
 import time
@@ -73,6 +74,7 @@ def test_project_and_role(identity: Keystone, service: Service) -> None:
     fixed(MIB).write(container / "a.vhd")
     task = service.wait(service.create("import", {"import_from": "in/a.vhd"}, boss), boss)
     assert (task["status"], task["owner"]) == ("success", acme)
+    assert task["user_id"] == identity.id_of("users", "boss")
     for name in ("hand", "eye"):
         token = identity.token(name, project_id=acme)
         assert service.get(task["self"], token=token).json == task
@@ -90,6 +92,7 @@ def test_no_token_of_keystone(service: Service, token: str) -> None:
     answer = service.get("/v2/tasks", token=token)
     assert answer.status == 401, answer
     assert answer.json["error"]["code"] == 401
+    assert re.fullmatch(r'Keystone uri="http://127\.0\.0\.1:\d+/v3"', answer.headers["www-authenticate"])
 
 
 def test_revoked(identity: Keystone, service: Service) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-DASK: Final = "dask://"
+_SCHEMES: Final = {"dask": "tcp", "dask+tls": "tls"}
 _MODULES: Final = ["vhdcheck.engine.audit", "vhdcheck.blocks.arrays"]
 """What a worker needs before its first image: construct and numpy with it."""
 
@@ -231,7 +231,8 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     """Connect to a dask cluster, whose workers have vhdcheck installed.
 
     Args:
-        address: `dask://HOST:PORT` of the scheduler.
+        address: `dask://HOST:PORT` of the scheduler; `dask+tls://HOST:PORT` with the certificates that
+            dask's own configuration names.
 
     Yields:
         Its executor, and how many threads its workers have.
@@ -240,15 +241,22 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
         UsageError: no such address, or dask is not installed here.
         SourceError: the cluster cannot be reached, or its workers cannot run vhdcheck.
     """
-    place = address.removeprefix(DASK)
-    if not address.startswith(DASK) or not place:
+    scheme, _, place = address.partition("://")
+    if scheme not in _SCHEMES or not place:
         raise UsageError(f"not an executor: {address!r}; give dask://HOST:PORT")
     try:
-        from distributed import Client  # an extra
+        from distributed import Client, Security  # an extra
     except ImportError:
         raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
     try:
-        client: Any = Client(f"tcp://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
+        # Without a certificate its client fails with a TypeError, and says more on standard error when it is forgotten.
+        encrypted = scheme != "dask+tls" or Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call, unused-ignore]
+    except OSError as error:
+        raise UsageError(f"{address}: cannot use the certificates: {error}") from error
+    if not encrypted:
+        raise UsageError(f"{address}: no certificate: set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT")
+    try:
+        client: Any = Client(f"{_SCHEMES[scheme]}://{place}", set_as_default=False)  # type: ignore[no-untyped-call, unused-ignore]
     except (OSError, ValueError) as error:
         raise SourceError(f"{address}: cannot reach the scheduler: {error}") from error
     with client:

@@ -67,6 +67,7 @@ class Keystone:
         plugin = _plugin(base, environment)
         self._session = session.Session(auth=plugin, timeout=PATIENCE, verify=environment.get("OS_CACERT") or True)
         self._url = f"{base}/auth/tokens"
+        self.challenge = f'Keystone uri="{base}"'
         self._known: MutableMapping[str, _Known] = TLRUCache(
             _REMEMBERED, lambda _key, known, moment: moment + known.lasts
         )
@@ -131,5 +132,6 @@ def _read(token: dict[str, Any]) -> _Known:
     left = (datetime.fromisoformat(token["expires_at"]) - datetime.now(UTC)).total_seconds()
     roles = [_ROLES[role["name"]] for role in token.get("roles", ()) if role["name"] in _ROLES]
     project = token.get("project", {}).get("id", "")
-    caller = Caller(project, max(roles, key=ROLES.index)) if roles and is_tenant(project) and left > 0 else None
+    known = roles and is_tenant(project) and left > 0
+    caller = Caller(project, max(roles, key=ROLES.index), token.get("user", {}).get("id")) if known else None
     return _Known(caller, min(left, TRUSTED) if caller else DISTRUSTED)

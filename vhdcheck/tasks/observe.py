@@ -1,4 +1,4 @@
-"""What the operator sees: log lines of JSON, each with the id of its task, and figures for Prometheus."""
+"""What the operator sees: log lines of JSON, one for each request and for each step of a task, and figures."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -14,7 +15,15 @@ from prometheus_client.core import GaugeMetricFamily
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_EXTRAS: Final = ("task", "request", "tenant", "attempt", "status", "reason", "method", "path", "seconds")
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOG: Final = logging.getLogger("vhdcheck.tasks.access")
+_EXTRAS: Final = (
+    *("task", "request", "tenant", "attempt", "client", "method", "path"),
+    *("status", "bytes", "seconds", "reason"),
+)
+_LONGEST: Final = 1000
+"""Characters of a path in the log."""
 
 
 class Lines(logging.Formatter):
@@ -38,6 +47,49 @@ def log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+
+
+class Access:
+    """The application, with a line in the log and a figure for each request, whatever becomes of it."""
+
+    def __init__(self, application: ASGIApp, metrics: Metrics) -> None:
+        self._application, self._metrics = application, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        started, status, length = time.perf_counter(), 0, 0
+        state = scope.setdefault("state", {})
+        state["id"] = f"req-{uuid.uuid4()}"
+
+        async def count(message: Message) -> None:
+            nonlocal status, length
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-openstack-request-id", state["id"].encode())]
+            else:
+                length += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._application(scope, receive, count)
+        finally:
+            seconds = time.perf_counter() - started
+            route, method = state.get("route", ("none", "other"))
+            self._metrics.requests.labels(method, route, status).observe(seconds)
+            query = scope["query_string"].decode("latin-1")
+            about = {
+                "request": state["id"],
+                "client": (scope.get("client") or ("",))[0],
+                "method": scope["method"],
+                "path": f"{scope['path']}?{query}"[:_LONGEST] if query else scope["path"][:_LONGEST],
+                "status": status,
+                "bytes": length,
+                "seconds": round(seconds, 6),
+            }
+            LOG.info("answered", extra={**about, **({"tenant": state["tenant"]} if "tenant" in state else {})})
 
 
 class Metrics:

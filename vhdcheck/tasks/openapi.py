@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
+from vhdcheck.tasks import catalog, store
+from vhdcheck.tasks.routes import images
 from vhdcheck.tasks.schemas import SCHEMAS
 from vhdcheck.tasks.states import Status
-from vhdcheck.tasks.store import SORT_KEYS
 from vhdcheck.tasks.task import Kind
 from vhdcheck.tasks.wire import JSON, MOST, USUAL, UUID
 from vhdcheck.version import __version__
@@ -95,10 +96,16 @@ def document() -> dict[str, Any]:
     listing = [
         _LIMIT,
         _MARKER,
-        _choice("sort_key", SORT_KEYS, "created_at"),
-        _choice("sort_dir", ("asc", "desc"), "desc"),
+        *_sorting(store.SORT_KEYS),
         _choice("type", tuple(kind.value for kind in Kind)),
         _choice("status", tuple(status.value for status in Status)),
+        *(_free(name) for name in store.FILTERS if name not in ("type", "status")),
+    ]
+    listing_images = [
+        _LIMIT,
+        _MARKER,
+        *_sorting(catalog.SORT_KEYS),
+        *(_free(name) for name in (*images.FILTERS, *images.ALIKE)),
     ]
     create = _operation("createTask", "Import or export an image", _component("Task"), done="201")
     create["requestBody"] = {"required": True, "content": {JSON: {"schema": _NEW_TASK}}}
@@ -123,7 +130,7 @@ def document() -> dict[str, Any]:
             "/v2/tasks/{task_id}": {
                 "get": _operation("showTask", "Show a task", _component("Task"), [_in_path("task_id")])
             },
-            "/v2/images": {"get": _operation("listImages", "List images", _component("Images"), [_LIMIT, _MARKER])},
+            "/v2/images": {"get": _operation("listImages", "List images", _component("Images"), listing_images)},
             "/v2/images/{image_id}": {
                 "get": _operation("showImage", "Show an image", _component("Image"), [_in_path("image_id")])
             },
@@ -163,6 +170,16 @@ def _choice(name: str, values: tuple[str, ...], usual: str | None = None) -> dic
     if usual is not None:
         schema["default"] = usual
     return {"name": name, "in": "query", "schema": schema}
+
+
+def _sorting(keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    ways = ("asc", "desc")
+    both = tuple(f"{key}{way}" for key in keys for way in ("", *(f":{way}" for way in ways)))
+    return [_choice("sort_key", keys, "created_at"), _choice("sort_dir", ways, "desc"), _choice("sort", both)]
+
+
+def _free(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": "Only those with this value", "schema": {"type": "string"}}
 
 
 def _in_path(name: str) -> dict[str, Any]:

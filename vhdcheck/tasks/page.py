@@ -1,7 +1,7 @@
 """The page for browsers: a tenant's tasks, to read only.
 
 A browser shows its token once, in a form; what it gets is a cookie that scripts cannot read and that other sites cannot
-make it send. The token stays here, in memory. The API takes no cookie, so the page gives a forger nothing to do.
+make it send (see `sessions`). The API takes no cookie, so the page gives a forger nothing to do.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import secrets
-import threading
-import time
 import zlib
 from http import HTTPStatus
 from importlib import resources
@@ -22,34 +19,32 @@ import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from vhdcheck.tasks.paging import UnknownMarker
+from vhdcheck.tasks.sessions import LASTS, Sessions
 from vhdcheck.tasks.states import Status
-from vhdcheck.tasks.store import UnknownMarker
 from vhdcheck.tasks.task import Kind, Query, Task, now, plain, stamp
-from vhdcheck.tasks.wire import UUID, Fault
+from vhdcheck.tasks.wire import UUID, Fault, read
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from vhdcheck.tasks.auth import Auth, Caller
+    from vhdcheck.tasks.routes.shared import Table
     from vhdcheck.tasks.store import TaskStore
 
 COOKIE: Final = "vhdcheck-session"
 ROWS: Final = 50
-LASTS: Final = 8 * 3600
-"""Seconds that a browser stays signed in."""
 MARKS: Final = {Status.PENDING: "…", Status.PROCESSING: "►", Status.SUCCESS: "✓", Status.FAILURE: "✗"}
 """What tells them apart where colours do not."""
-_SESSIONS: Final = 1000
 _LONGEST_FORM: Final = 16 << 10
 
 
 class Page:
-    """The page and its sessions. They live in this process: after a restart a browser signs in again."""
+    """The page."""
 
     def __init__(self, store: TaskStore, auth: Auth) -> None:
         self._store, self._auth = store, auth
-        self._sessions: dict[str, tuple[float, str]] = {}
-        self._lock = threading.Lock()
+        self._sessions = Sessions(store.database)
         source = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
         self._template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
         match = re.search("<style>(.*?)</style>", source, re.DOTALL)
@@ -61,6 +56,15 @@ class Page:
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
+        }
+
+    @property
+    def table(self) -> Table:
+        """Its paths, but for `/`, which it shares with the list of versions."""
+        return {
+            "/tasks/{task_id}/report": {"GET": self.report},
+            "/session": {"POST": self.sign_in},
+            "/session/end": {"POST": self.sign_out},
         }
 
     async def show(self, request: Request) -> Response:
@@ -76,7 +80,7 @@ class Page:
         query = Query(ROWS, marker, filters=filters)
         moment = now()
         try:
-            tasks = await run_in_threadpool(self._store.page, caller.tenant, query, moment)
+            tasks = await run_in_threadpool(self._store.page, caller.tenant, query)
         except UnknownMarker:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
         following = urlencode({**filters, "marker": tasks[-1].id}) if len(tasks) == ROWS else ""
@@ -98,7 +102,7 @@ class Page:
             return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
         wanted = request.path_params["task_id"].lower()
         known = re.fullmatch(UUID, wanted) is not None
-        page = await run_in_threadpool(self._store.report, caller.tenant, wanted, now()) if known else None
+        page = await run_in_threadpool(self._store.report, caller.tenant, wanted) if known else None
         if page is None:
             raise Fault(HTTPStatus.NOT_FOUND, "No report on a task with that id")
         policy = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # its own says the rest
@@ -107,21 +111,11 @@ class Page:
     async def sign_in(self, request: Request) -> Response:
         """Take a token from the form."""
         _from_here(request)
-        data = b""
-        async for piece in request.stream():
-            data += piece
-            if len(data) > _LONGEST_FORM:
-                raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The form is too long")
+        data = await read(request, _LONGEST_FORM)
         token = parse_qs(data.decode("ascii", "replace"), max_num_fields=8).get("token", [""])[0].strip()
         if not token or await self._auth.caller(token) is None:
             return RedirectResponse("/?wrong", HTTPStatus.SEE_OTHER, self._headers)
-        session = secrets.token_urlsafe(32)
-        moment = time.monotonic()
-        with self._lock:
-            self._sessions = {key: held for key, held in self._sessions.items() if held[0] > moment}
-            while len(self._sessions) >= _SESSIONS:
-                del self._sessions[next(iter(self._sessions))]
-            self._sessions[session] = moment + LASTS, token
+        session = await run_in_threadpool(self._sessions.begin, token)
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, session, LASTS, httponly=True, samesite="strict", secure=secure)
@@ -130,18 +124,18 @@ class Page:
     async def sign_out(self, request: Request) -> Response:
         """Forget a session."""
         _from_here(request)
-        with self._lock:
-            self._sessions.pop(request.cookies.get(COOKIE, ""), None)
+        await run_in_threadpool(self._sessions.end, request.cookies.get(COOKIE, ""))
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
         response.delete_cookie(COOKIE)
         return response
 
     async def _caller(self, request: Request) -> Caller | None:
-        with self._lock:
-            until, token = self._sessions.get(request.cookies.get(COOKIE, ""), (0.0, ""))
-        if not token or until < time.monotonic():
-            return None
-        return await self._auth.caller(token)
+        cookie = request.cookies.get(COOKIE, "")
+        token = await run_in_threadpool(self._sessions.token, cookie) if cookie else None
+        caller = await self._auth.caller(token) if token else None
+        if caller is not None:
+            request.state.tenant = caller.tenant
+        return caller
 
     def _page(self, status: HTTPStatus, **values: Any) -> Response:  # what the template shows
         return HTMLResponse(self._template.render(**values), status, {**self._headers, "Vary": "Accept, Cookie"})

@@ -24,6 +24,8 @@ _LISTED: Final = {
     "expires_at": _string("When the task is no longer available; only of a task that has ended"),
     "self": _string("The link to this task"),
     "schema": _string("The link to its schema"),
+    "user_id": _string("Who asked for the task, where the token says so"),
+    "request_id": _string("The request that made the task"),
 }
 TASK: Final = {
     "name": "task",
@@ -32,6 +34,7 @@ TASK: Final = {
         "input": {"type": "object", "description": "The parameters of the task, as they were given"},
         "message": _string("Why the task failed; None if it has not"),
         "result": {"type": "object", "description": "image_id or export_location; only of a task that succeeded"},
+        "image_id": _string("The image that was imported", pattern=_ID),
         "findings": {
             "type": "array",
             "description": "What was found in the image: rule, severity, place, expected, found, fix",

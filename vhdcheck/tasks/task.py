@@ -51,11 +51,15 @@ class Task:
     """Of an import whose image was judged: what was found, as in the report for programs."""
     attempt: int = 0
     """How many workers have taken it up; the last one's number is the right to finish it."""
+    user_id: str | None = None
+    """Who asked for it, if the token says so."""
+    request_id: str | None = None
+    """The request that made it; tasks of the first service have none."""
 
     @property
     def image_id(self) -> str:
         """The image that this attempt of an import makes: another attempt's remains are never mistaken for it."""
-        return str(uuid.uuid5(uuid.UUID(self.id), str(self.attempt)))
+        return image_id(self.id, self.attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,14 @@ class Query:
     filters: dict[str, str] = field(default_factory=dict)
 
 
-def new(kind: Kind, owner: str, given: dict[str, Any]) -> Task:
-    """Make a task, now."""
-    moment = now()
-    return Task(str(uuid.uuid4()), kind, owner, given, moment, moment)
+def new(kind: Kind, owner: str, given: dict[str, Any], **who: str | None) -> Task:
+    """Make a task; its times are the database's to say, when it is stored."""
+    return Task(str(uuid.uuid4()), kind, owner, given, 0, 0, **who)  # type: ignore[arg-type]
+
+
+def image_id(task_id: str, attempt: int) -> str:
+    """Name the image that an attempt of an import makes."""
+    return str(uuid.uuid5(uuid.UUID(task_id), str(attempt)))
 
 
 def now() -> int:
@@ -131,7 +139,7 @@ def brief(task: Task) -> dict[str, Any]:
     }
     if task.expires_at is not None and task.status in FINAL:
         shown["expires_at"] = stamp(task.expires_at)
-    return shown
+    return shown | {name: value for name in ("user_id", "request_id") if (value := getattr(task, name)) is not None}
 
 
 def full(task: Task) -> dict[str, Any]:
@@ -139,6 +147,8 @@ def full(task: Task) -> dict[str, Any]:
     shown = {**brief(task), "input": task.input, "message": task.message}
     if task.result is not None:
         shown["result"] = task.result
+        if task.type == Kind.IMPORT:
+            shown["image_id"] = task.result["image_id"]
     if task.findings is not None:
         shown["findings"] = task.findings
     return shown

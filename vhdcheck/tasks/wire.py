@@ -10,9 +10,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from vhdcheck.tasks.states import Status
-from vhdcheck.tasks.store import SORT_KEYS
-from vhdcheck.tasks.task import Kind, Query
+from vhdcheck.tasks.task import Query, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,15 +38,33 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(json.dumps(content), status, headers, media_type=JSON)
 
 
-def refusal(fault: Fault) -> Response:
-    """Answer with a fault. The status's words are in the message too: some clients show nothing else."""
-    title = TITLES.get(fault.status, fault.status.phrase)
-    message = f"{fault.status.value} {title}: {fault.message}"
-    content = {"error": {"code": fault.status.value, "title": title, "message": message}}
-    return answer(content, fault.status, fault.headers)
+def refusal(error: Fault) -> Response:
+    """Answer with a fault."""
+    return answer(fault(error.status, error.message), error.status, error.headers)
+
+
+def fault(status: HTTPStatus, message: str) -> dict[str, Any]:
+    """Write a fault. The status's words are in the message too: some clients show nothing else."""
+    title = TITLES.get(status, status.phrase)
+    return {"error": {"code": status.value, "title": title, "message": f"{status.value} {title}: {message}"}}
 
 
 TITLES: Final = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Over Limit"}
+
+
+async def read(request: Request, longest: int) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        Fault: 413.
+    """
+    pieces, length = [], 0
+    async for piece in request.stream():
+        length += len(piece)
+        if length > longest:
+            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {longest} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 async def body(request: Request) -> dict[str, Any]:
@@ -60,11 +76,7 @@ async def body(request: Request) -> dict[str, Any]:
     sort = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if sort != JSON:
         raise Fault(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body must be {JSON}")
-    data = b""
-    async for piece in request.stream():
-        data += piece
-        if len(data) > LONGEST_BODY:
-            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {LONGEST_BODY} bytes")
+    data = await read(request, LONGEST_BODY)
     try:
         content = json.loads(data)
         json.dumps(content, allow_nan=False)  # it is sent back one day
@@ -75,37 +87,49 @@ async def body(request: Request) -> dict[str, Any]:
     return content
 
 
-def asked(content: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
-    """Read what a new task is to do. Whether it can be done is for the task itself to say.
+def query(
+    request: Request,
+    sort_keys: tuple[str, ...],
+    filters: tuple[str, ...],
+    choices: Mapping[str, tuple[str, ...]],
+    alike: Mapping[str, tuple[str, ...]] | None = None,
+) -> Query:
+    """Read the parameters of a list. None is passed over in silence: a filter that is not honoured finds too much.
 
-    Raises:
-        Fault: 400.
-    """
-    for name in ("type", "input"):
-        if name not in content:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"Task '{name}' is required")
-    if content["type"] not in list(Kind):
-        raise Fault(HTTPStatus.BAD_REQUEST, "Task 'type' must be import or export")
-    if not isinstance(content["input"], dict):
-        raise Fault(HTTPStatus.BAD_REQUEST, "Task 'input' must be an object")
-    return Kind(content["type"]), content["input"]
-
-
-def query(request: Request) -> Query:
-    """Read the parameters of a list of tasks.
+    Args:
+        request: the request.
+        sort_keys: what the list can be sorted by.
+        filters: by what it can be filtered.
+        choices: the only values of some filters.
+        alike: filters that find all items with one of these values, and none with another.
 
     Raises:
         Fault: 400, or 413 for more items than a list may hold.
     """
+    alike = alike or {}
     given = request.query_params
-    key = _one_of(given, "sort_key", SORT_KEYS, "created_at")
-    direction = _one_of(given, "sort_dir", ("asc", "desc"), "desc")
-    filters = {
-        name: _one_of(given, name, tuple(map(str, values)), "")
-        for name, values in (("type", Kind), ("status", Status))
-        if name in given
-    }
-    return Query(limit(request), marker(request), key, direction, filters)
+    known = {*_PARAMETERS, *filters, *alike}
+    for name, value in given.multi_items():
+        if name not in known:
+            raise Fault(HTTPStatus.BAD_REQUEST, f"Unknown parameter {plain(name, 64)!r}: {', '.join(sorted(known))}")
+        if len(given.getlist(name)) > 1:
+            raise Fault(HTTPStatus.BAD_REQUEST, f"The parameter {name} is given twice")
+        if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
+            raise Fault(HTTPStatus.BAD_REQUEST, f"{name} is no text")
+    key, _, direction = given.get("sort", "").partition(":")
+    key = _one_of(given if not key else {"sort": key}, "sort" if key else "sort_key", sort_keys, "created_at")
+    direction = _one_of({"sort": direction} if direction else given, "sort" if direction else "sort_dir", _WAYS, "desc")
+    chosen = {name: _one_of(given, name, choices[name], "") for name in choices if name in given}
+    free = {name: given[name] for name in filters if name in given and name not in choices}
+    if "id" in free:
+        free["id"] = free["id"].lower()
+    if any(name in given and given[name].lower() not in values for name, values in alike.items()):
+        free["id"] = ""  # which no item has
+    return Query(limit(request), marker(request), key, direction, {**free, **chosen})
+
+
+_PARAMETERS: Final = ("limit", "marker", "sort", "sort_dir", "sort_key")
+_WAYS: Final = ("asc", "desc")
 
 
 def limit(request: Request) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.tasks import images
 from vhdcheck.tasks.objects import Stopped
-from vhdcheck.tasks.task import Kind, Outcome, now
+from vhdcheck.tasks.task import Kind, Outcome
 from vhdcheck.tasks.work import Job, perform
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ class Dispatcher:
     def __init__(self, store: TaskStore, settings: Settings, metrics: Metrics) -> None:
         """Prepare; `start` begins."""
         self._store, self._settings, self._metrics = store, settings, metrics
-        self._shared = replace(settings, database="")  # workers elsewhere need no way into it
+        self._shared = settings.model_copy(update={"database": ""})  # workers elsewhere need no way into it
         self._lease = int(settings.lease_seconds * SECOND)
+        self._keep = int(settings.expire_hours * 3600 * SECOND)
         self._running: dict[str, Task] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -92,7 +93,7 @@ class Dispatcher:
             left = list(self._running.values())
             self._running.clear()
         if left:
-            self._store.renew(left, 0)
+            self._store.release(left)
             LOG.warning("stopped with %d tasks under way; they will be taken up again", len(left))
         if isinstance(self._executor, ThreadPoolExecutor):
             self._executor.shutdown()
@@ -103,27 +104,26 @@ class Dispatcher:
         return not self._abandoned.is_set() and self._running.get(task.id) is task
 
     def _dispatch(self) -> None:
-        forgot = 0
+        forgot = -FORGET
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                moment = now()
-                if moment - forgot > FORGET * SECOND:
-                    forgot = moment
-                    self._store.forget(moment)
-                self._take_up(moment)
+                if time.monotonic() - forgot > FORGET:
+                    forgot = time.monotonic()
+                    self._store.forget()
+                self._take_up()
             except Exception:
                 LOG.exception("tasks could not be taken up")
             self._wake.wait(LOOK)
 
-    def _take_up(self, moment: int) -> None:
+    def _take_up(self) -> None:
         limits = self._settings.max_attempts
-        for task_id in self._store.give_up(moment, self._expiry(moment), limits):
+        for task_id in self._store.give_up(self._keep, limits):
             LOG.error("given up", extra={"task": task_id})
         free = self._slots - len(self._running)
         if free <= 0:
             return
-        for task in self._store.claim(moment, moment + self._lease, free, limits):
+        for task in self._store.claim(self._lease, free, limits):
             LOG.info("taken up", extra={"task": task.id, "tenant": task.owner, "attempt": task.attempt})
             with self._lock:
                 self._running[task.id] = task
@@ -138,7 +138,7 @@ class Dispatcher:
         image = None
         wanted = task.input.get("image_uuid")
         if task.type == Kind.EXPORT and isinstance(wanted, str) and wanted.isascii():
-            image = self._store.image(task.owner, wanted.lower().replace("\0", ""))
+            image = self._store.catalog.image(task.owner, wanted.lower().replace("\0", ""))
         future = self._do(Job(task, self._shared, image))
         future.add_done_callback(lambda done: self._finish(task, done))
 
@@ -146,8 +146,7 @@ class Dispatcher:
         """Bring a task to its final state, if it is still ours."""
         try:
             outcome = done.result()
-            moment = now()
-            if self._store.finish(task, outcome, moment, self._expiry(moment)):
+            if self._store.finish(task, outcome, self._keep):
                 self._note(task, outcome)
             else:
                 self._metrics.lost.inc()
@@ -162,9 +161,6 @@ class Dispatcher:
                 if self._running.get(task.id) is task:
                     del self._running[task.id]
             self._wake.set()
-
-    def _expiry(self, moment: int) -> int:
-        return moment + int(self._settings.expire_hours * 3600 * SECOND)
 
     def _note(self, task: Task, outcome: Outcome) -> None:
         code = match[1] if (match := re.match(r"(\d{3}): ", outcome.message)) else ""
@@ -186,13 +182,13 @@ class Dispatcher:
             with self._lock:
                 tasks = list(self._running.values())
             try:
-                self._store.renew(tasks, now() + self._lease)
+                self._store.renew(tasks, self._lease)
             except Exception:
                 LOG.exception("leases could not be renewed")
 
     def _sweep(self) -> None:
         place = images.of(self._settings.images_place)
         there = place.ids()
-        for image_id in there - self._store.wanted_images() if there else ():
+        for image_id in there - self._store.catalog.wanted_images() if there else ():
             LOG.warning("deleting the remains of image %s", image_id)
             place.delete(image_id)
