@@ -224,6 +224,11 @@ class Http:
         self._whole = whole
         return await self.get(start, end)
 
+    @property
+    def versioned(self) -> bool:
+        """Whether the server sends an ETag or a time of change."""
+        return any(self._identity)
+
     async def verify(self) -> None:
         """Do nothing: each answer was compared with the first."""
 
@@ -311,6 +316,11 @@ class Store:
             self._pinned = True
             data: bytes = await answer.readall()
             return data
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the driver tells an ETag, a version or a time of change."""
+        return len(self._identity) > 1
 
     async def verify(self) -> None:
         """Look again, where the answers do not tell."""

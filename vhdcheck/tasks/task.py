@@ -20,6 +20,8 @@ NO_CONTAINER: Final = "Container not found. Container: {container}"
 EXISTS: Final = "Swift already has an object with id '{image}.vhd' in container '{container}'"
 BAD_NAME: Final = "Error: The name of an image is a string of at most 255 characters"
 STORE: Final = "Error: The object store could not be read or written. Please try again"
+CHANGED: Final = "Error: The object changed while it was imported. Please try again when it is complete"
+QUOTA: Final = "Error: The image is more than the tenant may keep. Please delete images that are no longer needed"
 INTERNAL: Final = "Error: The task failed unexpectedly. Please tell the operator its id"
 GAVE_UP: Final = "Error: The task was started several times and never finished. Please tell the operator its id"
 
@@ -92,6 +94,21 @@ class Outcome:
     def status(self) -> Status:
         """The final state."""
         return Status.FAILURE if self.result is None else Status.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How much one tenant may keep; None: as much as it likes."""
+
+    images: int | None = None
+    bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is any limit."""
+        return (self.images, self.bytes) != (None, None)
+
+
+UNLIMITED: Final = Quota()
 
 
 @dataclass(frozen=True, slots=True)
