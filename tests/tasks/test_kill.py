@@ -87,7 +87,7 @@ def look(service: Service, watched: dict[str, list[dict[str, Any]]]) -> None:
 
 @pytest.mark.parametrize("signal", ["stop", "kill"])
 def test_a_worker_that_is_ended_half_way_leaves_nothing_half(serve: Callable[..., Service], signal: str) -> None:
-    service = serve("--lease-seconds", "1", "--grace-seconds", "0")
+    service = serve("--lease-seconds", "1", "--grace-seconds", "0.05")
     big = sparse(service, 600 * MIB)
     task = service.create("import", {"import_from": big})
     until(lambda: any(service.images.glob("*.part")))

@@ -52,8 +52,7 @@ class ImageBytes:
                 f"The image has {image.size} bytes",
                 {"Content-Range": f"bytes */{image.size}"},
             )
-        start, end = span
-        is_part = span != (0, image.size) or _RANGE.fullmatch(wanted) is not None
+        start, end, is_part = span
         if is_part:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{image.size}"
         headers["Content-Length"] = str(end - start)
@@ -91,24 +90,24 @@ def _missing(wanted: str) -> Fault:
     return Fault(HTTPStatus.NOT_FOUND, f"No image found with ID {plain(wanted, 64)}")
 
 
-def _span(wanted: str, size: int) -> tuple[int, int] | None:
-    """Read a Range header: first byte, and the one after the last; all where it says nothing that is understood.
+def _span(wanted: str, size: int) -> tuple[int, int, bool] | None:
+    """Read a Range header: first byte, the one after the last, and whether it is one range; None: it has no bytes.
+
+    What is not understood asks for all. So does more than one range, which no client of images needs.
 
     Examples:
         >>> _span("bytes=0-9", 100), _span("bytes=90-", 100), _span("bytes=-10", 100), _span("bytes=0-999", 100)
-        ((0, 10), (90, 100), (90, 100), (0, 100))
-        >>> _span("", 100), _span("bytes=0-1,5-6", 100), _span("bytes=100-", 100)
-        ((0, 100), (0, 100), None)
+        ((0, 10, True), (90, 100, True), (90, 100, True), (0, 100, True))
+        >>> _span("", 100), _span("bytes=0-1,5-6", 100), _span("bytes=9-1", 100), _span("bytes=100-", 100)
+        ((0, 100, False), (0, 100, False), (0, 100, False), None)
     """
     match = _RANGE.fullmatch(wanted)
-    if match is None or match.groups() == ("", ""):
-        return 0, size
-    first, last = match.groups()
+    first, last = match.groups() if match else ("", "")
+    if first == "" == last or (first and last and int(last) < int(first)):
+        return 0, size, False
     if first == "":
-        return (size - min(int(last), size), size) if int(last) else None
-    if last != "" and int(last) < int(first):
-        return 0, size
-    return (int(first), min(int(last or size) + (last != ""), size)) if int(first) < size else None
+        return (size - min(int(last), size), size, True) if int(last) else None
+    return (int(first), min(int(last) + 1, size) if last else size, True) if int(first) < size else None
 
 
 def _first(pieces: Iterator[bytes]) -> bytes | None:
