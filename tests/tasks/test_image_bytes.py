@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,7 @@ def ask(
 ) -> tuple[int, Any, bytes]:
     connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, f"/v2/images/{image}/file", headers={"X-Auth-Token": token, **names})
+    connection.request("GET", f"/v2/images/{image}/file", headers={"X-Auth-Token": token, **names})
     answer = connection.getresponse()
     data = answer.read()
     connection.close()
@@ -88,20 +89,10 @@ def test_if_range(service: Service, image: str) -> None:
     assert ask(service, image, Range="bytes=0-9", If_Range='"another"')[0] == 200
 
 
-@pytest.mark.parametrize("name", ["ca5e7f11-5d57-4dd7-8ace-03ab647fe6c6", "x", "%00", "..%2f..", "\u00e9"])
+@pytest.mark.parametrize("name", ["ca5e7f11-5d57-4dd7-8ace-03ab647fe6c6", "x", "%00", "..%2f..", "%C3%A9"])
 def test_there_is_no_such_image(service: Service, name: str) -> None:
-    path = name.encode().decode("latin-1")
-    connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=60)
-    for method, end in (("GET", "/file"), ("DELETE", "")):
-        connection.putrequest(
-            method, f"/v2/images/{path.encode('latin-1').decode('latin-1') if path.isascii() else '%C3%A9'}{end}"
-        )
-        connection.putheader("X-Auth-Token", "tok")
-        connection.endheaders()
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 404
-    connection.close()
+    assert service.get(f"/v2/images/{name}/file").status == 404
+    assert service.request("DELETE", f"/v2/images/{name}").status == 404
 
 
 def test_other_tenants_images_are_not_there(service: Service, image: str) -> None:
@@ -201,8 +192,6 @@ def test_imports_at_the_same_time_do_not_get_past_the_quota(serve: Callable[...,
 
 
 def until_swept(service: Service, count: int) -> None:
-    import time  # noqa: PLC0415
-
     end = time.monotonic() + 10
     while len(service.kept) != count:
         assert time.monotonic() < end, service.kept

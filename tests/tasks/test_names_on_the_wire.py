@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ from vhdcheck.tasks.objects import Try
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.remote.stores import Served
 
@@ -73,7 +73,7 @@ class Web(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(data[start:end])
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 (http.server's name)
 
     def do_PUT(self) -> None:
         self.server.paths.append(self.path)

@@ -58,20 +58,24 @@ class Blobs(Protocol):
     def is_container(self, name: str) -> bool:
         """Say whether there is such a container."""
 
-    def put(self, key: str, file: BinaryIO, size: int) -> None:
+    def put(self, key: str, file: BinaryIO, size: int, owner: str) -> None:
         """Store an object whole, or not at all.
 
         Args:
             key: its name.
             file: an open file that has a name under which it can be opened again.
             size: its length in bytes.
+            owner: who does it: what is left of it where this is killed is found again under this name.
 
         Raises:
             Taken: there is one already.
         """
 
-    def delete(self, key: str) -> None:
-        """Delete an object, if it is there."""
+    def delete(self, key: str, owner: str) -> None:
+        """Delete an object, if it is there, and what is left of its upload."""
+
+    def discard(self, key: str, owner: str) -> None:
+        """Delete what is left of the upload of an object in the same container."""
 
     def names(self) -> list[str]:
         """List what lies directly below the place."""
@@ -113,7 +117,7 @@ class Driven:
         found: bool = self._files.exists(self._url(name))
         return found
 
-    def put(self, key: str, file: BinaryIO, size: int) -> None:
+    def put(self, key: str, file: BinaryIO, size: int, owner: str) -> None:  # noqa: ARG002 (see `discard`)
         """Upload an object: such a store shows it when it is whole."""
         url = self._url(key)
         self._files.invalidate_cache()
@@ -129,12 +133,15 @@ class Driven:
         if stored != size:
             raise OSError(f"the store holds {stored} bytes of {size}")
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, owner: str) -> None:  # noqa: ARG002
         """Remove the object."""
         url = self._url(key)
         self._files.invalidate_cache()
         if self._files.exists(url):
             self._files.rm_file(url)
+
+    def discard(self, key: str, owner: str) -> None:
+        """Do nothing: an upload that does not end leaves nothing under a name. The store's own rules clear it away."""
 
     def names(self) -> list[str]:
         """List the place."""
@@ -156,4 +163,8 @@ class Driven:
 
 def of(place: str) -> Blobs:
     """Open the store at a URL."""
+    if place.lower().startswith("swift+"):
+        from vhdcheck.tasks.swift import Swift  # noqa: PLC0415 (an extra)
+
+        return Swift(place)
     return Driven(place)

@@ -161,7 +161,7 @@ class Url:
             yield file
             file.flush()
             with suppress(Taken):  # by ourselves: the id is this attempt's alone, and an answer can get lost
-                self._blobs.put(image_id + SUFFIX, file, os.fstat(file.fileno()).st_size)
+                self._blobs.put(image_id + SUFFIX, file, os.fstat(file.fileno()).st_size, image_id)
 
     @contextmanager
     def open(self, image_id: str) -> Iterator[BinaryIO]:
@@ -180,7 +180,7 @@ class Url:
 
     def delete(self, image_id: str) -> None:
         """Remove the object."""
-        self._blobs.delete(image_id + SUFFIX)
+        self._blobs.delete(image_id + SUFFIX, image_id)
 
     def names(self) -> list[str]:
         """List the objects."""
@@ -199,7 +199,7 @@ class Url:
         with self._temporary() as file, suppress(Taken):
             file.write(owner.encode() + b"\n")
             file.flush()
-            self._blobs.put(MARK, file, len(owner) + 1)
+            self._blobs.put(MARK, file, len(owner) + 1, MARK)
 
     @contextmanager
     def _temporary(self) -> Iterator[BinaryIO]:

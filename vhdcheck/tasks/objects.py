@@ -63,9 +63,15 @@ class Try:
     number: int
     going: Callable[[], bool]
 
-    def beside(self, number: int) -> str:
-        """Name the file that a try writes before it is whole: no two tries write into one."""
-        return f".{self.task}.{number}.part"
+    @property
+    def owner(self) -> str:
+        """Name the try: no two write to the same place before what they write is whole."""
+        return f"{self.task}.{self.number}"
+
+    @property
+    def beside(self) -> str:
+        """Name the file that it writes first."""
+        return f".{self.owner}.part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ class Folder:
 
     def put(self, container: str, name: str, file: BinaryIO, try_: Try) -> None:
         """Write a file beside, and link it to its name when it is whole."""
-        beside = try_.beside(try_.number)
+        beside = try_.beside
         with self._walk([container]) as inner:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
@@ -155,7 +161,7 @@ class Folder:
     def discard(self, container: str, try_: Try) -> None:
         """Unlink the file beside."""
         with suppress(NotThere, FileNotFoundError), self._walk([container]) as inner:
-            os.unlink(try_.beside(try_.number), dir_fd=inner)
+            os.unlink(try_.beside, dir_fd=inner)
 
     @contextmanager
     def _walk(self, folders: list[str]) -> Iterator[int]:
@@ -212,10 +218,11 @@ class Url:
             raise NotThere
         if not try_.going():
             raise Stopped
-        self._blobs.put(f"{container}/{name}", file, os.fstat(file.fileno()).st_size)
+        self._blobs.put(f"{container}/{name}", file, os.fstat(file.fileno()).st_size, try_.owner)
 
     def discard(self, container: str, try_: Try) -> None:
-        """Do nothing: such a store keeps nothing that is not whole under a name."""
+        """Delete what a store keeps of it."""
+        self._blobs.discard(f"{container}/x", try_.owner)
 
 
 def pieces(source: Source, start: int = 0, end: int | None = None) -> Iterator[bytes]:
