@@ -136,7 +136,7 @@ def test_kills_leave_each_image_whole_and_none_too_many(
     for kill in range(KILLS):
         if kill < KILLS - 2:
             tasks += [remote.create("import", {"import_from": name}) for name in ("in/good", "in/bad", "in/good")]
-        time.sleep(random_.uniform(0, 1))
+        time.sleep(random_.uniform(0, 3))
         remote.kill()
         remote.start()
     done = [remote.wait(task, patience=120) for task in tasks]
