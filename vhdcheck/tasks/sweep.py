@@ -63,6 +63,7 @@ def sweep(due: Iterable[Remnant], remains: Remains, settings: Settings) -> None:
     """Delete remnants. What cannot be deleted now is tried again later."""
     store = images.of(settings)
     for each in due:
+        whose = {"image": each.id, **({"task": each.task} if each.task else {})}
         try:
             if each.container is None:
                 store.delete(each.id)
@@ -70,6 +71,6 @@ def sweep(due: Iterable[Remnant], remains: Remains, settings: Settings) -> None:
                 own = Try(each.task, each.attempt, lambda: True)
                 objects.of(settings.objects_place, each.owner).discard(each.container, own)
             remains.gone(each)
-            LOG.info("deleted the remains of an attempt", extra={"task": each.task, "image": each.id})
+            LOG.info("deleted what remained", extra=whose)
         except Exception:
-            LOG.exception("remains could not be deleted", extra={"task": each.task, "image": each.id})
+            LOG.exception("what remains could not be deleted", extra=whose)
