@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import time
 from contextlib import contextmanager, suppress
@@ -128,6 +129,28 @@ def test_a_database_put_back_from_a_backup_deletes_nothing(serve: Callable[..., 
     service.start()
     service.imported("in/good")
     assert f"{later}.vhd" in before
+    assert before.items() <= digests(service.images).items()
+
+
+def test_a_task_that_is_done_again_after_a_restore_makes_another_image(serve: Callable[..., Service]) -> None:
+    service = serve()
+    service.put("in/good", GOOD)
+    task = service.create("import", {"import_from": "in/good"})
+    first = service.wait(task)["result"]["image_id"]
+    service.stop()
+    with sqlite3.connect(service.folder / "data" / "tasks.sqlite") as database:
+        # As in a backup from the moment when the task was waiting.
+        database.execute(
+            "UPDATE tasks SET status = 'pending', attempt = 0, tries = 0, expires_at = NULL, result = NULL"
+        )
+        database.execute("DELETE FROM images")
+        database.execute("DELETE FROM pages")
+    database.close()
+    before = digests(service.images)
+    service.put("in/good", fixed(2 * MIB).tobytes())
+    service.start()
+    second = service.wait(task)["result"]["image_id"]
+    assert second != first
     assert before.items() <= digests(service.images).items()
 
 

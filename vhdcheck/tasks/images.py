@@ -20,7 +20,7 @@ from vhdcheck.sources.local import FileSource
 from vhdcheck.sources.urls import is_url
 from vhdcheck.tasks import blobs
 from vhdcheck.tasks.blobs import NotThere, Taken
-from vhdcheck.tasks.objects import PRIVATE, flushed, pieces
+from vhdcheck.tasks.objects import CHUNK, PRIVATE, flushed, pieces
 from vhdcheck.tasks.private import close
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Folder:
     def read(self, image_id: str, start: int, end: int) -> Iterator[bytes]:
         """Read the file: it stays readable while it is open, whoever deletes it."""
         with self.open(image_id) as file, FileSource(f"/dev/fd/{file.fileno()}", image_id) as source:
-            yield from pieces(source, start, end)
+            yield from pieces(source, start, end, CHUNK)
 
     def delete(self, image_id: str) -> None:
         """Remove either file."""
@@ -176,7 +176,7 @@ class Url:
     def read(self, image_id: str, start: int, end: int) -> Iterator[bytes]:
         """Read ranges of the object."""
         with self._blobs.opened(image_id + SUFFIX, image_id) as source:
-            yield from pieces(source, start, end)
+            yield from pieces(source, start, end, CHUNK)
 
     def delete(self, image_id: str) -> None:
         """Remove the object."""

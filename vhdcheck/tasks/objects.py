@@ -225,13 +225,13 @@ class Url:
         self._blobs.discard(f"{container}/x", try_.owner)
 
 
-def pieces(source: Source, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-    """Read a source's bytes from `start` to `end`, or to its own end."""
+def pieces(source: Source, start: int = 0, end: int | None = None, span: int = _SPAN) -> Iterator[bytes]:
+    """Read a source's bytes from `start` to `end`, or to its own end, two spans at a time."""
     stop = source.size if end is None else end
-    for offset in range(start, stop, 2 * _SPAN):
-        middle = min(offset + _SPAN, stop)
-        spans = [Span(offset, middle - offset), Span(middle, min(middle + _SPAN, stop) - middle)]
-        yield from (data for data in source.read([span for span in spans if span.length]) if data)
+    for offset in range(start, stop, 2 * span):
+        middle = min(offset + span, stop)
+        wanted = [Span(offset, middle - offset), Span(middle, min(middle + span, stop) - middle)]
+        yield from (data for data in source.read([each for each in wanted if each.length]) if data)
 
 
 @contextmanager

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAY_LEAVE: Final = (STORE, INTERNAL, QUOTA)
 """Messages of tasks whose worker may have left something."""
+MOST: Final = 100
+"""Entries that are looked at in one go."""
 LINGER: Final = 24 * 3600 * 1_000_000
 """Microseconds for which the entry of an attempt stays."""
 
@@ -92,7 +94,10 @@ class Remains:
         fresh = sa.or_(REMAINS.c.swept.is_(sa.false()), REMAINS.c.since < self._now - LINGER)
         columns = (REMAINS.c.id, REMAINS.c.owner, REMAINS.c.task, REMAINS.c.attempt, REMAINS.c.container)
         with self._engine.begin() as connection:
-            found = connection.execute(sa.select(*columns).where(fresh, ~at_work))
+            # In any order: what cannot be deleted must not stand before all else for ever.
+            found = connection.execute(
+                sa.select(*columns).where(fresh, ~at_work).order_by(sa.func.random()).limit(MOST)
+            )
             return [Remnant(*row) for row in found]
 
     def gone(self, remnant: Remnant) -> None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vhdcheck.tasks.settings import Settings
     from vhdcheck.tasks.store import TaskStore
 
+PATIENCE: Final = 3
+"""Failures after which the store is taken to be away."""
 LOG: Final = logging.getLogger("vhdcheck.tasks")
 
 
@@ -59,9 +61,12 @@ def mark(store: Images, place: str, tasks: TaskStore) -> None:
     )
 
 
-def sweep(due: Iterable[Remnant], remains: Remains, settings: Settings) -> None:
-    """Delete remnants. What cannot be deleted now is tried again later."""
-    store = images.of(settings)
+def sweep(due: Iterable[Remnant], remains: Remains, settings: Settings) -> bool:
+    """Delete remnants, and say whether all are gone.
+
+    What cannot be deleted now is tried again later; after a few failures, the rest too.
+    """
+    store, failures = images.of(settings), 0
     for each in due:
         whose = {"image": each.id, **({"task": each.task} if each.task else {})}
         try:
@@ -74,3 +79,7 @@ def sweep(due: Iterable[Remnant], remains: Remains, settings: Settings) -> None:
             LOG.info("deleted what remained", extra=whose)
         except Exception:
             LOG.exception("what remains could not be deleted", extra=whose)
+            failures += 1
+            if failures == PATIENCE:
+                break
+    return failures == 0

@@ -58,10 +58,13 @@ class Task:
     request_id: str | None = None
     """The request that made it; tasks of the first service have none."""
 
+    seed: str = ""
+    """Of one taking up, not stored: a database that was put back from a backup issues no image's id a second time."""
+
     @property
     def image_id(self) -> str:
         """The image that this attempt of an import makes: another attempt's remains are never mistaken for it."""
-        return image_id(self.id, self.attempt)
+        return str(uuid.uuid5(uuid.UUID(self.id), f"{self.attempt}{self.seed}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +128,6 @@ class Query:
 def new(kind: Kind, owner: str, given: dict[str, Any], **who: str | None) -> Task:
     """Make a task; its times are the database's to say, when it is stored."""
     return Task(str(uuid.uuid4()), kind, owner, given, 0, 0, **who)  # type: ignore[arg-type]
-
-
-def image_id(task_id: str, attempt: int) -> str:
-    """Name the image that an attempt of an import makes."""
-    return str(uuid.uuid5(uuid.UUID(task_id), str(attempt)))
 
 
 def now() -> int:

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import time
+import uuid
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.tasks import images
 from vhdcheck.tasks.objects import Stopped
-from vhdcheck.tasks.remains import MAY_LEAVE, OverQuota
+from vhdcheck.tasks.remains import MAY_LEAVE, MOST, OverQuota
 from vhdcheck.tasks.sweep import mark, sweep
 from vhdcheck.tasks.task import QUOTA, Kind, Outcome
 from vhdcheck.tasks.work import Job, perform
@@ -115,10 +116,8 @@ class Dispatcher:
                 if time.monotonic() - forgot > FORGET:
                     forgot = time.monotonic()
                     self._store.forget()
-                    self._sweep()
-                    self._unswept = False
-                elif self._unswept:
-                    self._unswept = False
+                    self._unswept = True
+                if self._unswept:
                     self._sweep()
                 self._take_up()
             except Exception:
@@ -132,7 +131,8 @@ class Dispatcher:
         free = self._slots - len(self._running)
         if free <= 0:
             return
-        taken = self._store.claim(self._lease, free, limits)
+        claimed = self._store.claim(self._lease, free, limits)
+        taken = [replace(task, seed=f" {uuid.uuid4()}") for task in claimed]
         self._store.remains.begin(taken)
         for task in taken:
             LOG.info("taken up", extra={"task": task.id, "tenant": task.owner, "attempt": task.attempt})
@@ -196,6 +196,7 @@ class Dispatcher:
 
     def _sweep(self) -> None:
         """Delete what remains of attempts and of deleted images."""
+        self._unswept = False
         due = self._store.remains.due()
-        if due:
-            sweep(due, self._store.remains, self._settings)
+        if due and sweep(due, self._store.remains, self._settings) and len(due) == MOST:
+            self._unswept = True
