@@ -136,6 +136,23 @@ def test_an_image_whose_file_is_lost_is_said(serve: Callable[..., Service]) -> N
     assert service.request("DELETE", f"/v2/images/{image}").status == 204
 
 
+def test_a_store_that_is_away_is_said_and_keeps_what_is_to_be_deleted(serve: Callable[..., Service]) -> None:
+    service = serve()
+    image = service.imported(service.put("exports/good", GOOD))["result"]["image_id"]
+    aside = service.images.rename(service.folder / "aside")
+    service.images.mkdir()  # a mount point
+    assert ask(service, image)[0] == 503
+    assert service.exported(image)["message"].startswith("Error: The object store could not be read or written.")
+    assert service.request("DELETE", f"/v2/images/{image}").status == 204
+    assert ask(service, image)[0] == 404
+    service.stop()
+    service.images.rmdir()
+    aside.rename(service.images)
+    assert len(service.kept) == 1
+    service.start()
+    assert service.kept == []
+
+
 def test_what_could_not_be_deleted_is_deleted_later(serve: Callable[..., Service]) -> None:
     service = serve()
     image = service.imported(service.put("exports/good", GOOD))["result"]["image_id"]

@@ -80,9 +80,7 @@ class Folder:
     @contextmanager
     def write(self, image_id: str) -> Iterator[IO[bytes]]:
         """Write beside, flush, rename."""
-        if not (self._root / MARK).is_file():  # a disk that is not mounted: its mount point is a folder too
-            raise FileNotFoundError(f"{self._root} has no {MARK}: it is not the image store")
-        part = self._root / (image_id + _PART)
+        part = self._here() / (image_id + _PART)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with os.fdopen(os.open(part, flags, PRIVATE), "wb") as file:
@@ -97,8 +95,9 @@ class Folder:
     @contextmanager
     def open(self, image_id: str) -> Iterator[BinaryIO]:
         """Open the file."""
+        path = self._here() / (image_id + SUFFIX)
         try:
-            file = (self._root / (image_id + SUFFIX)).open("rb")
+            file = path.open("rb")
         except FileNotFoundError:
             raise NotThere from None
         with file:
@@ -112,9 +111,8 @@ class Folder:
     def delete(self, image_id: str) -> None:
         """Remove either file."""
         for suffix in (SUFFIX, _PART):
-            (self._root / (image_id + suffix)).unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            self._flush()
+            (self._here() / (image_id + suffix)).unlink(missing_ok=True)
+        self._flush()
 
     def names(self) -> list[str]:
         """List the folder."""
@@ -138,6 +136,12 @@ class Folder:
             with suppress(FileExistsError):
                 os.link(file.name, self._root / MARK)
         self._flush()
+
+    def _here(self) -> Path:
+        """See that this is the store, and not the mount point of a disk that is not there."""
+        if not (self._root / MARK).is_file():
+            raise FileNotFoundError(f"{self._root} has no {MARK}: it is not the image store")
+        return self._root
 
     def _flush(self) -> None:
         folder = os.open(self._root, os.O_RDONLY)

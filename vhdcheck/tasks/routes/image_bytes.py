@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from vhdcheck.tasks import images
 from vhdcheck.tasks.blobs import NotThere
 from vhdcheck.tasks.remains import Remnant
-from vhdcheck.tasks.routes.shared import plain_id
+from vhdcheck.tasks.routes.shared import RETRY_AFTER, plain_id
 from vhdcheck.tasks.sweep import sweep
 from vhdcheck.tasks.task import plain
 from vhdcheck.tasks.wire import Fault
@@ -111,11 +111,19 @@ def _span(wanted: str, size: int) -> tuple[int, int, bool] | None:
 
 
 def _first(pieces: Iterator[bytes]) -> bytes | None:
-    """Take the first piece; None where there is no such image."""
+    """Take the first piece; None where there is no such image.
+
+    Raises:
+        Fault: 503.
+    """
     try:
         return next(pieces, b"")
     except NotThere:
         return None
+    except OSError as error:
+        LOG.error("the image store cannot be read", extra={"reason": str(error)})  # noqa: TRY400 (no trace)
+        patience = {"Retry-After": RETRY_AFTER}
+        raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "The image store cannot be read", patience) from error
 
 
 def _after(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
