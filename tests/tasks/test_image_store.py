@@ -221,7 +221,7 @@ def disk(letter: bytes, size: int) -> bytes:
     return letter * size + fixed(size).tobytes()[-512:]
 
 
-def test_what_is_overwritten_while_it_is_imported_is_whole_or_refused(serve: Callable[..., Service]) -> None:
+def test_what_is_overwritten_all_the_time_is_whole_or_refused(serve: Callable[..., Service]) -> None:
     service = serve()
     one, two = disk(b"1", 48 * MIB), disk(b"2", 48 * MIB)
     path = service.objects / service.put("in/changing", one)
@@ -239,6 +239,28 @@ def test_what_is_overwritten_while_it_is_imported_is_whole_or_refused(serve: Cal
     assert "failure" in {task["status"] for task in done}  # or nothing was overwritten in time
     service.put("in/changing", two)
     assert service.imported("in/changing")["status"] == "success"
+
+
+def test_what_is_overwritten_once_while_it_is_copied_is_read_again(serve: Callable[..., Service]) -> None:
+    service = serve()
+    one, two = disk(b"1", 200 * MIB), disk(b"2", 200 * MIB)
+    whole = {hashlib.sha256(each).hexdigest() for each in (one, two)}
+    for number in range(3):
+        path = service.objects / service.put(f"in/{number}", one)
+        task = service.create("import", {"import_from": f"in/{number}"})
+        end = time.monotonic() + 30
+        while not any(service.images.glob("*.part")):
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        with path.open("r+b") as file:
+            file.write(two)
+        done = service.wait(task)
+        if done["status"] == "success":
+            kept = (service.images / f"{done['result']['image_id']}.vhd").read_bytes()
+            assert hashlib.sha256(kept).hexdigest() in whole
+        else:
+            assert done["message"].startswith("Error: The object changed while it was imported.")
+    assert "changed while it was imported" in service.log
 
 
 def test_a_change_whose_time_is_set_back_is_noticed(serve: Callable[..., Service]) -> None:
