@@ -315,6 +315,9 @@ def test_an_attempt_is_due_when_nobody_works_under_it(store: TaskStore, clock: C
     assert store.remains.due() == []
     assert store.finish(second, Outcome(result={}, image=image_of(second)), 100)
     assert store.remains.due() == []
+    store.remains.again(first.image_id)  # its worker lives, and has ended now
+    assert store.remains.due() == [due]
+    store.remains.gone(due)
     clock.moment += LINGER  # a worker that had only stopped might have written it meanwhile
     assert store.remains.due() == [due]
     store.remains.gone(due)

@@ -105,14 +105,18 @@ def test_a_long_object_is_segments_and_a_manifest(
     with stored(tmp_path, GOOD) as file, pytest.raises(objects.Taken):
         store.put("c", "long", file, objects.Try("another", 1, lambda: True))
     segments = [entry["name"] for entry in account.get_container("c_segments")[1]]
-    assert segments == [f"{try_().owner}/{number:08}" for number in range(3)]
+    assert segments == [f"{try_().owner}/long/{number:08}" for number in range(3)]
+    store.discard("c", try_())  # its worker was killed after all was done
+    with stored(tmp_path, GOOD) as file:
+        store.put("c", "long", file, try_())  # an answer got lost, and it is asked for again
+    assert account.get_object("c", "long")[1] == GOOD
     driver.Swift(place(url).replace("{tenant}", TENANT)).delete("c/long", "nobody")
     assert account.get_container("c_segments")[1] == []
-    account.put_object("c_segments", f"{try_().owner}/00000000", b"left by a killed worker")
-    account.put_object("c_segments", "theirs/00000000", b"somebody else's")
+    account.put_object("c_segments", f"{try_().owner}/long/00000000", b"left by a killed worker")
+    account.put_object("c_segments", "theirs/long/00000000", b"somebody else's")
     store.discard("c", try_())
-    assert [entry["name"] for entry in account.get_container("c_segments")[1]] == ["theirs/00000000"]
-    account.delete_object("c_segments", "theirs/00000000")
+    assert [entry["name"] for entry in account.get_container("c_segments")[1]] == ["theirs/long/00000000"]
+    account.delete_object("c_segments", "theirs/long/00000000")
 
 
 def test_what_is_wrong_with_a_place_is_said(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

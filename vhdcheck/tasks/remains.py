@@ -108,6 +108,11 @@ class Remains:
             if connection.execute(REMAINS.update().where(late).values(swept=True)).rowcount == 0:
                 connection.execute(REMAINS.delete().where(own))
 
+    def again(self, image_id: str) -> None:
+        """Have the bytes of an attempt deleted once more: its worker ended after that was done."""
+        with self._engine.begin() as connection:
+            connection.execute(REMAINS.update().where(REMAINS.c.id == image_id).values(swept=False))
+
     def room(self, owner: str, quota: Quota) -> int | None:
         """Tell how many bytes a tenant may still keep: 0 without another image to spare, None without a limit."""
         if not quota:

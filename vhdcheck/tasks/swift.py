@@ -9,7 +9,8 @@ container `kept`. Who the service is, is said by the variables of the `swift` co
 
 Swift takes no object over 5 GiB, so a longer one is a static large object: segments first, in the container of the
 same name with `_segments` behind it, then the manifest, with which the object is there, whole. Segments lie below the
-name of who uploads them, so that what a killed worker left is found again and deleted.
+name of who uploads them and of the object, so that what a killed worker left is found again. They are deleted unless
+the object is there: the worker may have been killed just after it stored the manifest.
 """
 
 from __future__ import annotations
@@ -96,13 +97,15 @@ class Swift:
             with self._answers():
                 self._client.put_container(beside)
                 for number, start in enumerate(range(0, size, SEGMENT)):
-                    length, part = min(SEGMENT, size - start), f"{owner}/{number:08}"
+                    length, part = min(SEGMENT, size - start), f"{owner}/{inner}/{number:08}"
                     etag = self._client.put_object(beside, part, file, length)
                     manifest.append({"path": f"/{beside}/{part}", "etag": etag, "size_bytes": length})
             with self._answers(taken=True):
                 kind = "multipart-manifest=put"
                 self._client.put_object(container, inner, json.dumps(manifest), query_string=kind, headers=first)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Taken) and manifest[0]["path"] in self._segments(container, inner):
+                return  # the first answer got lost, and the client asked again
             self.discard(key, owner)
             raise
 
@@ -119,14 +122,28 @@ class Swift:
         self.discard(key, owner)
 
     def discard(self, key: str, owner: str) -> None:
-        """Delete the segments that somebody uploaded."""
-        beside = f"{self._split(key)[0]}_segments"
+        """Delete the segments that somebody uploaded; not those of an object that is there."""
+        container = self._split(key)[0]
+        beside, prefix = f"{container}_segments", f"{owner}/"
         try:
             with self._answers(missing=NotThere):
-                for entry in self._client.get_container(beside, prefix=f"{owner}/", full_listing=True)[1]:
-                    self._client.delete_object(beside, entry["name"])
+                for entry in self._client.get_container(beside, prefix=prefix, full_listing=True)[1]:
+                    inner = entry["name"].removeprefix(prefix).rpartition("/")[0]
+                    if f"/{beside}/{entry['name']}" not in self._segments(container, inner):
+                        self._client.delete_object(beside, entry["name"])
         except NotThere:
             return
+
+    def _segments(self, container: str, inner: str) -> set[str]:
+        """List the segments of an object, if it is there and has any."""
+        try:
+            with self._answers(missing=NotThere):
+                if "x-static-large-object" not in self._client.head_object(container, inner):
+                    return set()
+                manifest = self._client.get_object(container, inner, query_string="multipart-manifest=get")[1]
+        except NotThere:
+            return set()
+        return {entry["name"] for entry in json.loads(manifest)}
 
     def names(self) -> list[str]:
         """List the place; the first 10,000 of what lies in it."""

@@ -168,6 +168,7 @@ class Dispatcher:
             else:
                 self._metrics.lost.inc()
                 LOG.warning("lost its lease", extra={"task": task.id, "attempt": task.attempt})
+                self._store.remains.again(task.image_id)
             self._unswept |= task.attempt > 1 or not is_final or outcome.message in MAY_LEAVE
         except (Stopped, CancelledError):
             LOG.info("stopped", extra={"task": task.id, "attempt": task.attempt})
