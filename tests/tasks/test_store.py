@@ -371,7 +371,7 @@ def test_a_quota_is_held_in_the_transaction(store: TaskStore) -> None:
         assert store.finish(task, Outcome(result={}, image=image_of(task)), 100, Quota(2, 4))
     assert (store.remains.room("one", Quota(2, 7)), store.remains.room("one", Quota(3, 7))) == (0, 3)
     assert (store.remains.room("one", Quota(3)), store.remains.room("two", Quota(1, 5))) == (None, 5)
-    for quota in (Quota(2), Quota(None, 5), Quota(9, 5)):
+    for quota in (Quota(2), Quota(None, 5), Quota(9, 5), Quota(0), Quota(None, 0)):
         with pytest.raises(OverQuota):
             store.finish(three, Outcome(result={}, image=image_of(three)), 100, quota)
         assert store.get("one", three.id) == three

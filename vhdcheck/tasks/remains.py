@@ -134,7 +134,9 @@ def admit(connection: sa.Connection, image: Stored, quota: Quota) -> None:
         if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(7865, sa.func.hashtext(image.owner))))
         images, size = _used(connection, image.owner)
-        if images >= (quota.images or images + 1) or size + image.size > (quota.bytes or size + image.size):
+        if quota.images is not None and images >= quota.images:
+            raise OverQuota
+        if quota.bytes is not None and size + image.size > quota.bytes:
             raise OverQuota
 
 
