@@ -13,3 +13,7 @@ class UsageError(VhdcheckError, ValueError):
 
 class SourceError(VhdcheckError, OSError):
     """The bytes could not be had: no such file, permission denied, an I/O error, a file that changed meanwhile."""
+
+
+class SourceChanged(SourceError):
+    """The image changed while it was read; another try may succeed."""

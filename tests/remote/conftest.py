@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -84,3 +88,23 @@ def store(request: pytest.FixtureRequest) -> Served:
     """One store after the other; Azurite takes half a minute to install."""
     served: Served = request.getfixturevalue(request.param)
     return served
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"  # it speaks gRPC to find zonal buckets; emulators do not
+    pytest.importorskip("gcsfs", reason="gcsfs is not installed")
+    pytest.importorskip("gcp_storage_emulator", reason="gcp-storage-emulator is not installed")
+    log = tmp_path_factory.mktemp("gcs") / "log"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = ["start", "--host", "127.0.0.1", "--port", str(port), "--in-memory", "--default-bucket", "images"]
+    with started([sys.executable, "-m", "gcp_storage_emulator", *flags], log, "(?i)(started|running|listening)"):
+        url = f"http://127.0.0.1:{port}"
+
+        def put(name: str, data: bytes) -> None:
+            path = f"{url}/upload/storage/v1/b/images/o?uploadType=media&name={quote(name, safe='')}"
+            with urlopen(Request(path, data, method="POST")) as answer:  # noqa: S310 (of this machine)
+                answer.read()
+
+        yield Served("gs", {"endpoint_url": url, "token": "anon"}, log, put)

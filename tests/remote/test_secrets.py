@@ -215,7 +215,7 @@ def test_missing_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("s3://x/y", r"vhdcheck\[s3\]"),
         ("az://x/y", r"vhdcheck\[azure\]"),
         ("gs://x/y", r"vhdcheck\[gcs\]"),
-        ("swift://x/y", "Install swiftfs"),
+        ("swift://x/y", "swift:// is not supported. Give the object's own URL"),
     ):
         with pytest.raises(UsageError, match=advice):
             check(url)

@@ -79,6 +79,11 @@ class Service:
         return self.folder / "data" / "images"
 
     @property
+    def kept(self) -> list[Path]:
+        """All that is in the image store but its mark."""
+        return sorted(path for path in self.images.iterdir() if path.name != "vhdcheck-images.id")
+
+    @property
     def log(self) -> str:
         return (self.folder / "log").read_text()
 

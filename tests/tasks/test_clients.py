@@ -174,3 +174,31 @@ def test_clients_list_and_find_images(service: Service, tmp_path: Path, connecti
     assert name in run(tmp_path, *token, "image", "show", image)
     assert connection.image.find_image(name).id == image
     assert connection.image.find_image("none") is None
+
+
+def test_glance_downloads_and_deletes(service: Service, tmp_path: Path) -> None:
+    image = service.imported(service.put("exports/a", GOOD))["result"]["image_id"]
+    second = ("--os-image-api-version", "2")
+    glance(service, tmp_path, *second, "image-download", image, "--file", str(tmp_path / "whole"))
+    assert (tmp_path / "whole").read_bytes() == GOOD
+    glance(service, tmp_path, *second, "image-delete", image)
+    assert "No image found" in glance(service, tmp_path, *second, "image-show", image, status=1)
+    assert image in glance(service, tmp_path, *second, "image-delete", image, status=1)
+
+
+def test_openstack_downloads_and_deletes(service: Service, tmp_path: Path) -> None:
+    image = service.imported(service.put("exports/a", GOOD))["result"]["image_id"]
+    token = ("openstack", "--os-auth-type", "admin_token", "--os-token", "tok", "--os-endpoint", f"{service.url}/v2")
+    run(tmp_path, *token, "image", "save", "--file", str(tmp_path / "whole"), image)
+    assert (tmp_path / "whole").read_bytes() == GOOD
+    run(tmp_path, *token, "image", "delete", image)
+    assert service.get(f"/v2/images/{image}").status == 404
+
+
+def test_openstacksdk_downloads_and_deletes(service: Service, connection: Any, tmp_path: Path) -> None:
+    image = service.imported(service.put("exports/a", GOOD))["result"]["image_id"]
+    connection.image.download_image(image, output=str(tmp_path / "whole"), stream=True)
+    assert (tmp_path / "whole").read_bytes() == GOOD
+    connection.image.delete_image(image, ignore_missing=False)
+    with pytest.raises(openstack.exceptions.NotFoundException):
+        connection.image.get_image(image)

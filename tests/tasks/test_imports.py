@@ -185,7 +185,7 @@ def test_an_image_that_changes_while_it_is_copied_is_not_kept(serve: Callable[..
     done = service.wait(task)
     assert (done["status"], done["message"][:5]) == ("failure", "396: ")
     assert done["findings"]
-    assert list(service.images.iterdir()) == []
+    assert service.kept == []
     assert service.get("/v2/images").json["images"] == []
 
 
@@ -250,9 +250,14 @@ def test_only_the_owner_exports_an_image(service: Service, image: Any) -> None:
 def test_an_image_store_that_cannot_be_written_fails_the_task(serve: Callable[..., Service]) -> None:
     service = serve()
     service.put("exports/good", GOOD)
-    service.images.rmdir()
+    aside = service.images.rename(service.folder / "aside")
     service.images.write_text("no folder")
     task = service.imported("exports/good")
     assert task["message"] == "Error: The object store could not be read or written. Please try again"
     service.images.unlink()
+    service.images.mkdir()  # as if a disk were not mounted
+    assert service.imported("exports/good")["status"] == "failure"
+    assert service.kept == []
+    service.images.rmdir()
+    aside.rename(service.images)
     assert service.imported("exports/good")["status"] == "success"

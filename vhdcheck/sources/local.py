@@ -13,7 +13,7 @@ import sys
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
-from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.errors import SourceChanged, SourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ class FileSource:
     def verify(self) -> None:
         """Compare length and time of change with those at the beginning."""
         if self._look() != self._identity:
-            raise SourceError(f"{self.name}: the file changed while it was checked")
+            raise SourceChanged(f"{self.name}: the file changed while it was checked")
 
     def close(self) -> None:
         """Close the file."""
@@ -179,7 +179,7 @@ class ObjectSource:
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.name}: {_reason(error)}") from error
         if size != self.size:
-            raise SourceError(f"{self.name}: the file changed while it was checked")
+            raise SourceChanged(f"{self.name}: the file changed while it was checked")
 
     def __enter__(self) -> Self:
         return self
@@ -202,7 +202,7 @@ else:
 
 def _whole(name: str, data: bytes, offset: int, length: int) -> bytes:
     if len(data) != length:
-        raise SourceError(f"{name}: the file became shorter while it was checked (0x{offset + len(data):x})")
+        raise SourceChanged(f"{name}: the file became shorter while it was checked (0x{offset + len(data):x})")
     return data
 
 

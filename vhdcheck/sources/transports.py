@@ -257,6 +257,11 @@ class Http:
                 f" {exact(most)} that {why}"
             )
 
+    @property
+    def versioned(self) -> bool:
+        """Whether the server sends an ETag or a time of change."""
+        return any(self._identity)
+
     async def verify(self) -> None:
         """Do nothing: each answer was compared with the first."""
 
@@ -344,6 +349,11 @@ class Store:
             self._pinned = True
             data: bytes = await answer.readall()
             return data
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the driver tells an ETag, a version or a time of change."""
+        return len(self._identity) > 1
 
     async def verify(self) -> None:
         """Look again, where the answers do not tell."""

@@ -13,10 +13,10 @@ import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.errors import SourceChanged, SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import Footer, is_footer
-from vhdcheck.sources.transports import Http, Store, reason
+from vhdcheck.sources.transports import CHANGED, Http, Store, reason
 from vhdcheck.sources.urls import StoredObject, is_url, redacted
 from vhdcheck.units import SECTOR, round_up
 
@@ -48,6 +48,12 @@ _EXTRAS: Final = {
 }
 
 
+_SWIFT: Final = (
+    "Give the object's own URL, https://HOST/v1/ACCOUNT/CONTAINER/OBJECT: a temporary URL, or with a token in the"
+    ' environment: FSSPEC_HTTPS=\'{"headers": {"X-Auth-Token": "..."}}\''
+)
+
+
 class Closable(Protocol):
     """What is closed in its own loop."""
 
@@ -70,6 +76,11 @@ class AsyncUrlSource:
     def requests(self) -> int:
         """How many requests were made: tries and redirects count."""
         return self.traffic.requests
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the server tells something that changes with the object, so that `verify` means something."""
+        return self._transport.versioned
 
     async def open(self) -> None:
         """Learn the length."""
@@ -135,7 +146,7 @@ class AsyncUrlSource:
             return await work
         except Exception as error:  # noqa: BLE001 (each driver has its own)
             why = reason(error, quote=isinstance(self._transport, Store), secrets=self._secrets)
-        raise SourceError(f"{self.name}: {why}")
+        raise (SourceChanged if why.startswith(CHANGED) else SourceError)(f"{self.name}: {why}")
 
 
 class UrlSource:
@@ -150,6 +161,11 @@ class UrlSource:
     def requests(self) -> int:
         """How many requests were made: tries and redirects count."""
         return self.traffic.requests
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the server tells something that changes with the object, so that `verify` means something."""
+        return self._source.versioned
 
     def read(self, spans: Sequence[Span]) -> list[bytes]:
         """Return each span's bytes."""
@@ -250,6 +266,8 @@ def driver_of(url: str) -> Any:  # fsspec has no types
         UsageError: fsspec, or the driver, is not installed, or there is none.
     """
     scheme = url.partition("://")[0].lower()
+    if scheme == "swift":  # its driver asks for one byte too many in each range, and nobody mends it
+        raise UsageError(f"swift:// is not supported. {_SWIFT}")
     extra = _EXTRAS.get(scheme, "remote")
     try:
         from fsspec import get_filesystem_class  # type: ignore[import-not-found, import-untyped, unused-ignore]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from vhdcheck.tasks.paging import keys, page
-from vhdcheck.tasks.states import Status
-from vhdcheck.tasks.tables import IMAGES, TASKS
-from vhdcheck.tasks.task import Stored, image_id
+from vhdcheck.tasks.tables import IMAGES
+from vhdcheck.tasks.task import Stored
 
 if TYPE_CHECKING:
     from vhdcheck.tasks.database import Database
@@ -46,12 +45,15 @@ class Catalog:
         with self._database.reading.connect() as connection:
             return [_image(row) for row in page(connection, wanted, order, own, query)]
 
-    def wanted_images(self) -> set[str]:
-        """List the images that are, and those that are being made."""
-        making = sa.select(TASKS.c.id, TASKS.c.attempt).where(TASKS.c.status == Status.PROCESSING.value)
-        with self._database.writing.begin() as connection:
-            there = set(connection.execute(sa.select(IMAGES.c.id)).scalars())
-            return there | {image_id(row.id, row.attempt) for row in connection.execute(making)}
+    def known(self, ids: set[str]) -> set[str]:
+        """Tell which of these are images of any tenant's."""
+        with self._database.reading.connect() as connection:
+            return ids.intersection(connection.execute(sa.select(IMAGES.c.id)).scalars())
+
+    def is_empty(self) -> bool:
+        """Say whether no tenant has any image."""
+        with self._database.reading.connect() as connection:
+            return connection.execute(sa.select(IMAGES.c.id).limit(1)).first() is None
 
 
 def enter(connection: sa.Connection, image: Stored, moment: sa.ColumnElement[int]) -> None:

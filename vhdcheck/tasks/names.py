@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, TypeGuard
 
 LONGEST: Final = 1024
 """Characters of an object's name, as Swift has it."""
@@ -33,9 +33,11 @@ def split(import_from: object) -> tuple[str, str] | None:
     return container, name
 
 
-def is_receiving_container(name: object) -> bool:
-    """Say whether a name may be that of a container to export to: none of `/ ? .` is in it."""
-    return isinstance(name, str) and name != "" and re.search(r"[/?.\\]", name) is None and _is_text(name)
+def is_receiving_container(name: object) -> TypeGuard[str]:
+    """Say whether a name may be that of a container to export to: none of `/ ? .` is in it, as such or in `%2e`."""
+    if not isinstance(name, str) or name == "" or not _is_text(name):
+        return False
+    return re.search(r"[/?.\\]|%(2f|3f|2e|5c)", name, re.IGNORECASE) is None
 
 
 def _is_text(name: str) -> bool:

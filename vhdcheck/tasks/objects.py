@@ -1,21 +1,29 @@
-"""Where containers are: a folder, or whatever fsspec has a driver for (`s3://`, `az://`, `swift://`).
+"""Where containers are: a folder, or a store behind a URL (`blobs`).
 
 A folder is walked one component after the other, and no symbolic link is followed, so there is no way out of it, nor
 a moment between a test and its use.
+
+What is read is one state of an object, or nothing: its source knows the size, the times or the version that were found
+first, and says so at the end if they are others by then.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+from typing import IO, TYPE_CHECKING, BinaryIO, Final, Protocol
 
-from vhdcheck import check
+from vhdcheck.engine.check import examine, resolve
+from vhdcheck.errors import SourceChanged
+from vhdcheck.format.span import Span
+from vhdcheck.sources.local import FileSource
 from vhdcheck.sources.urls import is_url
+from vhdcheck.tasks import blobs
+from vhdcheck.tasks.blobs import NotThere, Taken
 from vhdcheck.tasks.settings import TENANT
 
 if TYPE_CHECKING:
@@ -23,24 +31,27 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdcheck import Report
+    from vhdcheck.sources.source import Source
+    from vhdcheck.tasks.blobs import Blobs, VersionedSource
     from vhdcheck.tasks.settings import Limits
 
+__all__ = ["Found", "NotThere", "Objects", "Stopped", "Taken", "Try", "copy", "flushed", "of", "pieces"]
+
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+PRIVATE: Final = 0o600
 CHUNK: Final = 1 << 20
-_READ_AHEAD: Final = 8 << 20
+_SPAN: Final = 5 << 20
+"""Bytes of one request to a store. Two are under way at a time: together they are more than is merged into one."""
+_TICK: Final = 0.05
+"""Seconds. A file system's clock advances in steps of up to 10 ms: what is written within the step of the last change
+goes unnoticed, so a step has to pass between the look at a file and its first byte."""
+_COARSE_TICK: Final = 2.1
+"""The same where times are whole seconds, or two."""
 _NO_WAY: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.ENXIO, errno.EACCES)
 """What says that there is no such object, or none that may be read."""
 
 
-class NotThere(Exception):  # an answer, not a failure
-    """There is no such object, or container."""
-
-
-class Taken(Exception):  # an answer, not a failure
-    """There is an object of that name already."""
-
-
-class Stopped(Exception):  # told to
+class Stopped(Exception):
     """The work was given up half-way: the service stops, or the task is another worker's."""
 
 
@@ -52,29 +63,48 @@ class Try:
     number: int
     going: Callable[[], bool]
 
-    def beside(self, number: int) -> str:
-        """Name the file that a try writes before it is whole: no two tries write into one."""
-        return f".{self.task}.{number}.part"
+    @property
+    def owner(self) -> str:
+        """Name the try: no two write to the same place before what they write is whole."""
+        return f"{self.task}.{self.number}"
+
+    @property
+    def beside(self) -> str:
+        """Name the file that it writes first."""
+        return f".{self.owner}.part"
 
 
-class Found(Protocol):
+@dataclass(frozen=True, slots=True)
+class Found:
     """An object that is there."""
 
-    def judge(self, name: str, limits: Limits) -> Report:
-        """Check it where it is, by reading its metadata alone; with what a map of it needs."""
+    source: VersionedSource
 
-    def open(self) -> AbstractContextManager[BinaryIO]:
-        """Read it from its beginning."""
+    def judge(self, limits: Limits) -> Report:
+        """Check it where it is, by reading its metadata alone; with what a map of it needs."""
+        return examine(self.source, resolve(**limits), allocation=True)
+
+    def pieces(self) -> Iterator[bytes]:
+        """Read it from its beginning.
+
+        Raises:
+            SourceChanged: at the end, or before it: this was not one state of the object.
+        """
+        yield from pieces(self.source)
+        self.source.verify()
 
 
 class Objects(Protocol):
     """The containers of one tenant."""
 
-    def find(self, container: str, name: str) -> AbstractContextManager[Found]:
-        """Find an object; NotThere if there is none."""
+    def find(self, container: str, name: str, shown: str) -> AbstractContextManager[Found]:
+        """Find an object, and call it as `shown`; NotThere if there is none."""
 
     def put(self, container: str, name: str, file: BinaryIO, try_: Try) -> None:
         """Store an object whole, or not at all; NotThere without the container, Taken if there is one already."""
+
+    def discard(self, container: str, try_: Try) -> None:
+        """Delete what a try, whose worker died, left of an object."""
 
 
 def of(place: str, tenant: str) -> Objects:
@@ -85,7 +115,9 @@ def of(place: str, tenant: str) -> Objects:
         tenant: whose.
     """
     own = place.replace(TENANT, tenant)
-    return Url(own) if is_url(own) and not own.startswith("file://") else Folder(own.removeprefix("file://"))
+    if is_url(own) and not own.startswith("file://"):
+        return Url(blobs.of(own))
+    return Folder(own.removeprefix("file://"))
 
 
 class Folder:
@@ -96,27 +128,26 @@ class Folder:
         self._root = root
 
     @contextmanager
-    def find(self, container: str, name: str) -> Iterator[_File]:
+    def find(self, container: str, name: str, shown: str) -> Iterator[Found]:
         """Open an object that is a regular file."""
         *folders, last = [container, *name.split("/")]
         with self._walk(folders) as inner, _answers():
             descriptor = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=inner)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise NotThere
+            with _File(descriptor, shown) as source:
+                yield Found(source)
+        finally:
             os.close(descriptor)
-            raise NotThere
-        with os.fdopen(descriptor, "rb") as file:
-            yield _File(file)
 
     def put(self, container: str, name: str, file: BinaryIO, try_: Try) -> None:
         """Write a file beside, and link it to its name when it is whole."""
-        beside = try_.beside(try_.number)
+        beside = try_.beside
         with self._walk([container]) as inner:
-            for number in range(1, try_.number):
-                with suppress(FileNotFoundError):
-                    os.unlink(try_.beside(number), dir_fd=inner)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             try:
-                with os.fdopen(os.open(beside, flags, 0o644, dir_fd=inner), "wb") as part:
+                with os.fdopen(os.open(beside, flags, PRIVATE, dir_fd=inner), "wb") as part:
                     copy(file, part, try_.going)
                     flushed(part)
                 os.link(beside, name, src_dir_fd=inner, dst_dir_fd=inner, follow_symlinks=False)
@@ -126,6 +157,11 @@ class Folder:
                 with suppress(FileNotFoundError):
                     os.unlink(beside, dir_fd=inner)
             os.fsync(inner)
+
+    def discard(self, container: str, try_: Try) -> None:
+        """Unlink the file beside."""
+        with suppress(NotThere, FileNotFoundError), self._walk([container]) as inner:
+            os.unlink(try_.beside, dir_fd=inner)
 
     @contextmanager
     def _walk(self, folders: list[str]) -> Iterator[int]:
@@ -143,81 +179,59 @@ class Folder:
             os.close(inner)
 
 
-class _File:
-    """An open file."""
+class _File(FileSource):
+    """An open file whose changes are noticed, also those whose writer sets the time back."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    versioned = True
 
-    def judge(self, name: str, limits: Limits) -> Report:
-        return check(self._file, name=name, allocation=True, **limits)
+    def __init__(self, descriptor: int, name: str) -> None:
+        super().__init__(f"/dev/fd/{descriptor}", name)
+        state = os.fstat(self.fileno())
+        self._changed = state.st_ctime_ns
+        tick = _TICK if state.st_mtime_ns % 1_000_000_000 else _COARSE_TICK
+        if abs(time.time() - state.st_ctime_ns / 1e9) < tick:
+            time.sleep(tick)
 
-    @contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        self._file.seek(0)
-        yield self._file
+    def verify(self) -> None:
+        """Compare length and times with those at the beginning."""
+        super().verify()
+        if os.fstat(self.fileno()).st_ctime_ns != self._changed:
+            raise SourceChanged(f"{self.name}: the file changed while it was checked")
 
 
 class Url:
     """Containers are below a URL."""
 
-    def __init__(self, place: str) -> None:
-        """Take a URL; credentials come from the environment, as the driver wants them."""
-        import fsspec  # type: ignore[import-not-found, import-untyped, unused-ignore]  # 130 ms
-
-        scheme, _, inner = place.partition("://")
-        self._place = f"{scheme}://{inner.strip('/')}/" if inner else place
-        self._files: Any = fsspec.filesystem(place.partition("://")[0], **_options(fsspec, place))
+    def __init__(self, store: Blobs) -> None:
+        """Take the store."""
+        self._blobs = store
 
     @contextmanager
-    def find(self, container: str, name: str) -> Iterator[_Behind]:
+    def find(self, container: str, name: str, shown: str) -> Iterator[Found]:
         """Look for an object."""
-        url = self._url(f"{container}/{name}")
-        self._files.invalidate_cache()
-        try:
-            kind = self._files.info(url)["type"]
-        except (FileNotFoundError, PermissionError, ValueError):
-            raise NotThere from None
-        if kind != "file":
-            raise NotThere
-        yield _Behind(self._files, url)
+        with self._blobs.opened(f"{container}/{name}", shown) as source:
+            yield Found(source)
 
     def put(self, container: str, name: str, file: BinaryIO, try_: Try) -> None:
-        """Upload an object: such a store shows it when it is whole."""
-        self._files.invalidate_cache()
-        if not self._files.exists(self._url(container)):
+        """Upload an object."""
+        if not self._blobs.is_container(container):
             raise NotThere
-        url = self._url(f"{container}/{name}")
-        if self._files.exists(url):
-            raise Taken
         if not try_.going():
             raise Stopped
-        self._files.put_file(file.name, url)
+        self._blobs.put(f"{container}/{name}", file, os.fstat(file.fileno()).st_size, try_.owner)
 
-    def _url(self, name: str) -> str:
-        if re.search(r"[?#*\[\]]|::", name):  # a driver may see more in these than a name
-            raise NotThere
-        return self._place + name
-
-
-class _Behind:
-    """An object behind a URL."""
-
-    def __init__(self, files: Any, url: str) -> None:  # fsspec has no types
-        self._files, self._url = files, url
-
-    def judge(self, name: str, limits: Limits) -> Report:
-        return check(self._url, name=name, allocation=True, **limits)
-
-    def open(self) -> AbstractContextManager[BinaryIO]:
-        opened: AbstractContextManager[BinaryIO] = self._files.open(self._url, "rb", block_size=_READ_AHEAD)
-        return opened
+    def discard(self, container: str, try_: Try) -> None:
+        """Delete what a store keeps of it."""
+        self._blobs.discard(f"{container}/x", try_.owner)
 
 
-def _options(fsspec: Any, place: str) -> dict[str, Any]:
-    """Take what the URL itself tells its driver: the account of Azure, the host of Swift."""
-    options: dict[str, Any] = fsspec.get_filesystem_class(place.partition("://")[0])._get_kwargs_from_urls(place)  # noqa: SLF001
-    return options
+def pieces(source: Source, start: int = 0, end: int | None = None, span: int = _SPAN) -> Iterator[bytes]:
+    """Read a source's bytes from `start` to `end`, or to its own end, two spans at a time."""
+    stop = source.size if end is None else end
+    for offset in range(start, stop, 2 * span):
+        middle = min(offset + span, stop)
+        wanted = [Span(offset, middle - offset), Span(middle, min(middle + span, stop) - middle)]
+        yield from (data for data in source.read([each for each in wanted if each.length]) if data)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("vhdcheck.tasks.access")
 _EXTRAS: Final = (
-    *("task", "request", "tenant", "attempt", "client", "method", "path"),
+    *("task", "request", "tenant", "image", "attempt", "client", "method", "path"),
     *("status", "bytes", "seconds", "reason"),
 )
 _LONGEST: Final = 1000

@@ -16,6 +16,8 @@ from vhdcheck.version import __version__
 _TEXTS: Final = {
     "200": "Success",
     "201": "The task was created",
+    "204": "The image was deleted",
+    "206": "A range of the image",
     "400": "Bad request: malformed parameter or body",
     "401": "Unauthorized: no token, or not a valid one",
     "403": "Forbidden: the role does not allow it",
@@ -23,6 +25,7 @@ _TEXTS: Final = {
     "405": "Bad method",
     "413": "Over limit: more items than allowed, or too long a body",
     "415": "Bad media type",
+    "416": "The image has no such bytes",
     "500": "API fault",
     "503": "Service unavailable: too many tasks wait, or the database is away; see Retry-After",
 }
@@ -77,6 +80,7 @@ _NEW_TASK: Final = {
         },
     ],
 }
+_BYTES: Final = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 _LIMIT: Final = {
     "name": "limit",
     "in": "query",
@@ -132,7 +136,13 @@ def document() -> dict[str, Any]:
             },
             "/v2/images": {"get": _operation("listImages", "List images", _component("Images"), listing_images)},
             "/v2/images/{image_id}": {
-                "get": _operation("showImage", "Show an image", _component("Image"), [_in_path("image_id")])
+                "get": _operation("showImage", "Show an image", _component("Image"), [_in_path("image_id")]),
+                "delete": _without_json("deleteImage", "Delete an image", {"204": {}}),
+            },
+            "/v2/images/{image_id}/file": {
+                "get": _without_json(
+                    "downloadImage", "Get an image's bytes, or a range of them", {"200": _BYTES, "206": _BYTES}
+                )
             },
             **{f"/v2/schemas/{name}": {"get": _open(f"Schema of {name}", _SCHEMA)} for name in SCHEMAS},
             "/healthz": {"get": _open("Whether the service works", _HEALTH)},
@@ -201,6 +211,19 @@ def _operation(
     responses = {done: {"description": _TEXTS[done], "content": {JSON: {"schema": schema}}}}
     responses |= {status: _failure(status) for status in _FAULTS}
     return {"operationId": name, "summary": summary, "parameters": parameters or [], "responses": responses}
+
+
+def _without_json(name: str, summary: str, done: dict[str, Any]) -> dict[str, Any]:
+    """Describe what is done with an image, and answers with anything but JSON."""
+    made = _operation(name, summary, {}, [_in_path("image_id")])
+    faults = {status: made["responses"][status] for status in _FAULTS}
+    if "206" in done:
+        made["parameters"].append({"name": "Range", "in": "header", "schema": {"type": "string"}})
+        faults["416"] = _failure("416")
+    made["responses"] = {
+        status: {"description": _TEXTS[status], **content} for status, content in done.items()
+    } | faults
+    return made
 
 
 def _open(summary: str, schema: dict[str, Any], media: str = JSON) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from vhdcheck.tasks.api import Service
 from vhdcheck.tasks.database import Database
 from vhdcheck.tasks.limits import Bounded, Limits
 from vhdcheck.tasks.observe import Metrics, log_to_stderr
+from vhdcheck.tasks.private import make_private
 from vhdcheck.tasks.store import TaskStore
 from vhdcheck.tasks.worker import Dispatcher
 
@@ -45,7 +46,7 @@ def serve(serving: Serving, settings: Settings) -> None:
     """
     resolve(settings.target, settings.max_virtual_size, settings.max_physical_size)
     log_to_stderr(serving.log_level)
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(settings.data)
     known = _auth(serving, settings)
     listening = _bound(serving.host, serving.port)
     database = Database(settings.database_url)

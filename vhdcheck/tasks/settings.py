@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from vhdcheck import targets
 from vhdcheck.sources.urls import is_url
+from vhdcheck.tasks.task import Quota
 from vhdcheck.units import parse_size
 
 TENANT: Final = "{tenant}"
@@ -88,6 +89,8 @@ class Settings(BaseModel):
     )
     max_waiting: Count = Field(1000, description="pending tasks of a tenant beyond which POST answers 503")
     expire_hours: Seconds = Field(48.0, description="how long a task can be seen after it has ended")
+    quota_images: Count | None = Field(None, description="images that one tenant may keep")
+    quota_bytes: Size | None = Field(None, description="length of all images that one tenant may keep: 10TiB")
     lease_seconds: Seconds = Field(30.0, description="after how long without a sign of life a task is another worker's")
     max_attempts: Count = Field(10, description="times that a task is taken up before it fails")
     grace_seconds: Annotated[float, BeforeValidator(_number)] = Field(
@@ -102,6 +105,11 @@ class Settings(BaseModel):
             "max_virtual_size": self.max_virtual_size,
             "max_physical_size": self.max_physical_size,
         }
+
+    @property
+    def quota(self) -> Quota:
+        """How much one tenant may keep."""
+        return Quota(self.quota_images, None if self.quota_bytes is None else parse_size(self.quota_bytes))
 
     @property
     def database_url(self) -> str:

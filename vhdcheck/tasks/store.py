@@ -17,17 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from vhdcheck.tasks import remains
 from vhdcheck.tasks.catalog import Catalog, enter
 from vhdcheck.tasks.paging import keys, page
+from vhdcheck.tasks.remains import Remains
 from vhdcheck.tasks.states import Status, before
 from vhdcheck.tasks.tables import PAGES, TASKS
-from vhdcheck.tasks.task import GAVE_UP, NONE, Kind, Outcome, Task
+from vhdcheck.tasks.task import GAVE_UP, NONE, UNLIMITED, Kind, Outcome, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vhdcheck.tasks.database import Database
-    from vhdcheck.tasks.task import Query
+    from vhdcheck.tasks.task import Query, Quota
 
 SORT_KEYS: Final = ("created_at", "expires_at", "id", "status", "type", "updated_at")
 FILTERS: Final = ("id", "owner", "request_id", "status", "type", "user_id")
@@ -43,7 +45,7 @@ class TaskStore:
     def __init__(self, database: Database) -> None:
         """Take the database."""
         self.database = database
-        self.catalog = Catalog(database)
+        self.catalog, self.remains = Catalog(database), Remains(database)
         self._now = database.now
         self._get = sa.select(*_PURE).where(
             TASKS.c.id == sa.bindparam("id"), TASKS.c.owner == sa.bindparam("owner"), self._alive()
@@ -160,11 +162,14 @@ class TaskStore:
                 change = TASKS.update().where(_owned(task))
                 connection.execute(change.values(lease_until=0, tries=TASKS.c.tries - 1))
 
-    def finish(self, task: Task, outcome: Outcome, keep: int) -> bool:
+    def finish(self, task: Task, outcome: Outcome, keep: int, quota: Quota = UNLIMITED) -> bool:
         """Move a task to its final state, to be seen for `keep` microseconds, and enter the image that it made.
 
         Returns:
             False if the task is another worker's by now, or final: then nothing was changed.
+
+        Raises:
+            OverQuota: its tenant may not keep the image; nothing was changed.
         """
         change = (
             TASKS.update()
@@ -181,7 +186,9 @@ class TaskStore:
         with self.database.writing.begin() as connection:
             if connection.execute(change).rowcount != 1:
                 return False
+            remains.settle(connection, task, outcome)
             if outcome.image is not None:
+                remains.admit(connection, outcome.image, quota)
                 enter(connection, outcome.image, self._now)
             if outcome.page is not None:
                 connection.execute(PAGES.insert().values(task=task.id, page=outcome.page))

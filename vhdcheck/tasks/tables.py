@@ -62,6 +62,17 @@ SESSIONS: Final = sa.Table(
     sa.Column("expires_at", sa.BigInteger, nullable=False),
     sa.Index("sessions_to_forget", "expires_at"),
 )
+REMAINS: Final = sa.Table(
+    "remains",  # bytes that may be in a store, and are no image: see `remains`
+    META,
+    sa.Column("id", sa.String(36), primary_key=True),  # of the image
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("task", sa.String(36)),  # none: an image that was deleted
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("container", sa.Text),  # of an export, as it was asked for: it need not exist
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("swept", sa.Boolean, nullable=False, server_default=sa.false()),
+)
 ABOUT: Final = sa.Table(
     "about",  # what is known of the database itself: its `id`, the time of the last proof that it can be written
     META,

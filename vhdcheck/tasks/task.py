@@ -20,6 +20,8 @@ NO_CONTAINER: Final = "Container not found. Container: {container}"
 EXISTS: Final = "Swift already has an object with id '{image}.vhd' in container '{container}'"
 BAD_NAME: Final = "Error: The name of an image is a string of at most 255 characters"
 STORE: Final = "Error: The object store could not be read or written. Please try again"
+CHANGED: Final = "Error: The object changed while it was imported. Please try again when it is complete"
+QUOTA: Final = "Error: The image is more than the tenant may keep. Please delete images that are no longer needed"
 INTERNAL: Final = "Error: The task failed unexpectedly. Please tell the operator its id"
 GAVE_UP: Final = "Error: The task was started several times and never finished. Please tell the operator its id"
 
@@ -56,10 +58,13 @@ class Task:
     request_id: str | None = None
     """The request that made it; tasks of the first service have none."""
 
+    seed: str = ""
+    """Of one taking up, not stored: a database that was put back from a backup issues no image's id a second time."""
+
     @property
     def image_id(self) -> str:
         """The image that this attempt of an import makes: another attempt's remains are never mistaken for it."""
-        return image_id(self.id, self.attempt)
+        return str(uuid.uuid5(uuid.UUID(self.id), f"{self.attempt}{self.seed}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,21 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How much one tenant may keep; None: as much as it likes."""
+
+    images: int | None = None
+    bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is any limit."""
+        return (self.images, self.bytes) != (None, None)
+
+
+UNLIMITED: Final = Quota()
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Which tasks to list."""
 
@@ -108,11 +128,6 @@ class Query:
 def new(kind: Kind, owner: str, given: dict[str, Any], **who: str | None) -> Task:
     """Make a task; its times are the database's to say, when it is stored."""
     return Task(str(uuid.uuid4()), kind, owner, given, 0, 0, **who)  # type: ignore[arg-type]
-
-
-def image_id(task_id: str, attempt: int) -> str:
-    """Name the image that an attempt of an import makes."""
-    return str(uuid.uuid5(uuid.UUID(task_id), str(attempt)))
 
 
 def now() -> int:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import zlib
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import SourceError, StreamChecker, check
+from vhdcheck.errors import SourceChanged
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import html
 from vhdcheck.report.formats.json import one
 from vhdcheck.tasks import images, names, objects
-from vhdcheck.tasks.objects import CHUNK, Stopped
+from vhdcheck.tasks.objects import Stopped
 from vhdcheck.tasks.task import (
     BAD_NAME,
+    CHANGED,
     EXISTS,
     INTERNAL,
     NO_CONTAINER,
     NO_IMAGE,
     NOT_OWNER,
+    QUOTA,
     STORE,
     UNSUPPORTED,
     Kind,
@@ -31,7 +35,7 @@ from vhdcheck.tasks.task import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vhdcheck import Report
     from vhdcheck.tasks.settings import Settings
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("vhdcheck.tasks")
 _UNFOLLOWED: Final = "VHD650"
 """The rule that a stream cannot be followed, although a file of the same bytes can."""
+TRIES: Final = 3
+"""Times that an object is read that changes meanwhile."""
 _LONGEST_NAME: Final = 255
 
 
@@ -51,6 +57,8 @@ class Job:
     settings: Settings
     image: Stored | None = None
     """What to export, if the tenant has such an image."""
+    room: int | None = None
+    """Bytes that the tenant may still keep, if there is a limit. It is looked at again when the task ends."""
 
 
 def perform(job: Job, going: Callable[[], bool] = lambda: True) -> Outcome:
@@ -85,34 +93,52 @@ def _import(job: Job, going: Callable[[], bool]) -> Outcome:
     place = names.split(job.task.input.get("import_from"))
     if place is None:
         return Outcome(NO_IMAGE)
-    try:
-        with objects.of(job.settings.objects_place, job.task.owner).find(*place) as found:
-            report = found.judge(plain("/".join(place)), job.settings.limits)
-            if not report.ok:
-                return _refused(report)
-            with found.open() as source:
-                return replace(_kept(job, source, name, going), page=_page(report))
-    except objects.NotThere:
-        return Outcome(NO_IMAGE)
-    except _Refused as error:
-        return _refused(error.report)
+    for _ in range(TRIES):
+        try:
+            return _imported(job, place, name, going)
+        except objects.NotThere:
+            return Outcome(NO_IMAGE)
+        except SourceChanged as error:
+            LOG.info("changed while it was imported", extra={"task": job.task.id, "reason": str(error)})
+    return Outcome(CHANGED)
 
 
-class _Refused(Exception):  # a verdict
-    """What was accepted where it lay was refused while it was copied: it had changed meanwhile."""
+def _imported(job: Job, place: tuple[str, str], name: str | None, going: Callable[[], bool]) -> Outcome:
+    """Judge an object, and keep it.
+
+    Raises:
+        SourceChanged: somebody writes to it, and nothing was kept.
+        NotThere: there is no such object.
+    """
+    store = objects.of(job.settings.objects_place, job.task.owner)
+    with store.find(*place, plain("/".join(place))) as found:
+        report = found.judge(job.settings.limits)
+        if not report.ok:
+            return _refused(report)
+        if job.room is not None and report.size > job.room:
+            return Outcome(QUOTA, findings=_plain_findings(report), page=_page(report))
+        try:
+            return replace(_kept(job, found, name, going), page=_page(report))
+        except _Refused as error:
+            found.source.verify()
+            return _refused(error.report)
+
+
+class _Refused(Exception):
+    """What was accepted where it lay was refused while it was copied."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(report.message)
         self.report = report
 
 
-def _kept(job: Job, source: BinaryIO, name: str | None, going: Callable[[], bool]) -> Outcome:
+def _kept(job: Job, found: objects.Found, name: str | None, going: Callable[[], bool]) -> Outcome:
     """Copy an image into the image store, judging the very bytes that are copied."""
     image_id = job.task.image_id
     checker = StreamChecker(name=plain(str(job.task.input["import_from"])), **job.settings.limits)
     digest = hashlib.sha256()
-    with images.of(job.settings.images_place).write(image_id) as copy:
-        while piece := source.read(CHUNK):
+    with images.of(job.settings).write(image_id) as copy:
+        for piece in found.pieces():
             if not going():
                 raise Stopped
             checker.feed(piece)
@@ -123,11 +149,28 @@ def _kept(job: Job, source: BinaryIO, name: str | None, going: Callable[[], bool
         report = _verdict(checker, copy, job)
         if not report.ok:
             raise _Refused(report)
+        if not found.source.versioned:
+            _read_again(found, digest.digest(), going)
     footer = report.image.footer
     virtual_size = 0 if footer is None else footer.current_size
     moment = now()
     image = Stored(image_id, job.task.owner, name, moment, report.size, virtual_size, digest.hexdigest())
     return Outcome(result={"image_id": image_id}, findings=_plain_findings(report), image=image)
+
+
+def _read_again(found: objects.Found, digest: bytes, going: Callable[[], bool]) -> None:
+    """See that an object has the same bytes once more: its store cannot tell when it changed.
+
+    Raises:
+        SourceChanged: it has others.
+    """
+    again = hashlib.sha256()
+    for piece in found.pieces():
+        if not going():
+            raise Stopped
+        again.update(piece)
+    if again.digest() != digest:
+        raise SourceChanged(f"{found.source.name}: other bytes at the second reading")
 
 
 def _verdict(checker: StreamChecker, copy: IO[bytes], job: Job) -> Report:
@@ -149,7 +192,9 @@ def _export(job: Job, going: Callable[[], bool]) -> Outcome:
     name = f"{job.image.id}.vhd"
     done = Outcome(result={"export_location": f"{container}/{name}"})
     store = objects.of(job.settings.objects_place, job.task.owner)
-    with images.of(job.settings.images_place).open(job.image.id) as file:
+    with _exported(job.settings, job.image.id) as file:
+        if file is None:
+            return Outcome(NOT_OWNER)
         try:
             store.put(container, name, file, objects.Try(job.task.id, job.task.attempt, going))
         except objects.NotThere:
@@ -162,11 +207,23 @@ def _export(job: Job, going: Callable[[], bool]) -> Outcome:
     return done
 
 
+@contextmanager
+def _exported(settings: Settings, image_id: str) -> Iterator[BinaryIO | None]:
+    """Open an image; None where it has been deleted since the task was taken up."""
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(images.of(settings).open(image_id))
+        except objects.NotThere:
+            yield None
+            return
+        yield file
+
+
 def _is_there(store: objects.Objects, container: str, name: str, image: Stored) -> bool:
     """Say whether an object is this image, byte for byte."""
-    with store.find(container, name) as found, found.open() as file:
-        digest = hashlib.sha256()
-        while piece := file.read(CHUNK):
+    digest = hashlib.sha256()
+    with store.find(container, name, name) as found:
+        for piece in found.pieces():
             digest.update(piece)
     return digest.hexdigest() == image.sha256
 

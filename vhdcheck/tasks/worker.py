@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 import time
+import uuid
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.tasks import images
 from vhdcheck.tasks.objects import Stopped
-from vhdcheck.tasks.task import Kind, Outcome
+from vhdcheck.tasks.remains import MAY_LEAVE, MOST, OverQuota
+from vhdcheck.tasks.sweep import mark, sweep
+from vhdcheck.tasks.task import QUOTA, Kind, Outcome
 from vhdcheck.tasks.work import Job, perform
 
 if TYPE_CHECKING:
@@ -46,17 +49,19 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
+        self._unswept = False
         self._exits = ExitStack()
         self._slots = settings.workers
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._dispatch, self._sign)]
 
     def start(self) -> None:
-        """Clear away what dead workers left, and begin.
+        """See that the image store is this database's, clear away what dead workers left, and begin.
 
         Raises:
-            UsageError: no such executor.
+            UsageError: no such executor; or the image store is another database's.
             SourceError: the cluster cannot be reached.
         """
+        mark(images.of(self._settings), self._settings.images_place, self._store)
         self._sweep()
         if self._settings.executor:
             from vhdcheck.engine.executors import dask  # an extra
@@ -111,6 +116,9 @@ class Dispatcher:
                 if time.monotonic() - forgot > FORGET:
                     forgot = time.monotonic()
                     self._store.forget()
+                    self._unswept = True
+                if self._unswept:
+                    self._sweep()
                 self._take_up()
             except Exception:
                 LOG.exception("tasks could not be taken up")
@@ -123,7 +131,10 @@ class Dispatcher:
         free = self._slots - len(self._running)
         if free <= 0:
             return
-        for task in self._store.claim(self._lease, free, limits):
+        claimed = self._store.claim(self._lease, free, limits)
+        taken = [replace(task, seed=f" {uuid.uuid4()}") for task in claimed]
+        self._store.remains.begin(taken)
+        for task in taken:
             LOG.info("taken up", extra={"task": task.id, "tenant": task.owner, "attempt": task.attempt})
             with self._lock:
                 self._running[task.id] = task
@@ -139,19 +150,26 @@ class Dispatcher:
         wanted = task.input.get("image_uuid")
         if task.type == Kind.EXPORT and isinstance(wanted, str) and wanted.isascii():
             image = self._store.catalog.image(task.owner, wanted.lower().replace("\0", ""))
-        future = self._do(Job(task, self._shared, image))
+        room = self._store.remains.room(task.owner, self._settings.quota) if task.type == Kind.IMPORT else None
+        future = self._do(Job(task, self._shared, image, room))
         future.add_done_callback(lambda done: self._finish(task, done))
 
     def _finish(self, task: Task, done: Future[Outcome]) -> None:
         """Bring a task to its final state, if it is still ours."""
         try:
             outcome = done.result()
-            if self._store.finish(task, outcome, self._keep):
+            try:
+                is_final = self._store.finish(task, outcome, self._keep, self._settings.quota)
+            except OverQuota:
+                outcome = replace(outcome, message=QUOTA, result=None, image=None)
+                is_final = self._store.finish(task, outcome, self._keep)
+            if is_final:
                 self._note(task, outcome)
             else:
                 self._metrics.lost.inc()
                 LOG.warning("lost its lease", extra={"task": task.id, "attempt": task.attempt})
-                self._discard(task, own=outcome.image is not None)
+                self._store.remains.again(task.image_id)
+            self._unswept |= task.attempt > 1 or not is_final or outcome.message in MAY_LEAVE
         except (Stopped, CancelledError):
             LOG.info("stopped", extra={"task": task.id, "attempt": task.attempt})
         except Exception:  # a worker died, or the database is away: when the lease lapses the task is taken up again
@@ -166,15 +184,6 @@ class Dispatcher:
         code = match[1] if (match := re.match(r"(\d{3}): ", outcome.message)) else ""
         self._metrics.finished.labels(task.type, outcome.status, code).inc()
         LOG.info("finished", extra={"task": task.id, "status": outcome.status.value, "reason": outcome.message})
-        if task.attempt > 1:
-            self._discard(task, own=False)
-
-    def _discard(self, task: Task, *, own: bool) -> None:
-        """Delete what earlier attempts left; of an outcome that came too late, what this one made."""
-        if task.type == Kind.IMPORT:
-            place = images.of(self._settings.images_place)
-            for attempt in range(1, task.attempt + own):
-                place.delete(replace(task, attempt=attempt).image_id)
 
     def _sign(self) -> None:
         """Renew the leases three times in their length."""
@@ -187,8 +196,8 @@ class Dispatcher:
                 LOG.exception("leases could not be renewed")
 
     def _sweep(self) -> None:
-        place = images.of(self._settings.images_place)
-        there = place.ids()
-        for image_id in there - self._store.catalog.wanted_images() if there else ():
-            LOG.warning("deleting the remains of image %s", image_id)
-            place.delete(image_id)
+        """Delete what remains of attempts and of deleted images."""
+        self._unswept = False
+        due = self._store.remains.due()
+        if due and sweep(due, self._store.remains, self._settings) and len(due) == MOST:
+            self._unswept = True

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from vhdcheck.tasks import wire
 from vhdcheck.tasks.catalog import SORT_KEYS
 from vhdcheck.tasks.paging import UnknownMarker
+from vhdcheck.tasks.routes.image_bytes import ImageBytes
 from vhdcheck.tasks.routes.shared import Parts, Table, plain_id
 from vhdcheck.tasks.task import Stored, plain, stamp
 from vhdcheck.tasks.wire import Fault, answer
@@ -42,7 +43,12 @@ class Images:
     @property
     def table(self) -> Table:
         """Their paths."""
-        return {"/v2/images": {"GET": self._list}, "/v2/images/{image_id}": {"GET": self._show}}
+        stored = ImageBytes(self._parts)
+        return {
+            "/v2/images": {"GET": self._list},
+            "/v2/images/{image_id}": {"GET": self._show, "DELETE": stored.delete},
+            "/v2/images/{image_id}/file": {"GET": stored.download},
+        }
 
     async def _show(self, request: Request) -> Response:
         caller = await self._parts.caller(request)
