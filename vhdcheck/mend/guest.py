@@ -25,19 +25,21 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from vhdcheck.blocks.facts import UNUSED
 from vhdcheck.errors import SourceError
+from vhdcheck.format.limits import MAX_ENTRIES
+from vhdcheck.format.span import Span
+from vhdcheck.format.structures import FIXED
 from vhdcheck.mend.holes import data_extents
-from vhdcheck.model import FIXED, Span
-from vhdcheck.plan import MAX_ENTRIES
-from vhdcheck.sources import BufferSource
-from vhdcheck.tables import UNUSED
+from vhdcheck.sources.local import BufferSource
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdcheck.model import DynamicHeader, Image
-    from vhdcheck.sources import Source
+    from vhdcheck.format.structures import DynamicHeader
+    from vhdcheck.image import Image
+    from vhdcheck.sources.local import Source
 
 WINDOW: Final = 2 << 20
 """Bytes of the disk looked at in one go: a block of the images that are written."""

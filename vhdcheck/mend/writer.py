@@ -18,18 +18,11 @@ from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.blocks.facts import UNUSED
+from vhdcheck.format.geometry import geometry
+from vhdcheck.format.structures import BLOCK_SIZE, COOKIE, FIXED, FORMAT_VERSION, HEADER_COOKIE, NO_OFFSET
 from vhdcheck.mend.fields import FOOTER_SUM, HEADER_SUM, signed
 from vhdcheck.mend.guest import WINDOW, windows
-from vhdcheck.model import (
-    BLOCK_SIZE,
-    COOKIE,
-    FIXED,
-    FORMAT_VERSION,
-    HEADER_COOKIE,
-    NO_OFFSET,
-    geometry,
-)
-from vhdcheck.tables import UNUSED
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
