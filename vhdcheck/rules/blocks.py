@@ -40,7 +40,7 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
         )
 
 
-@rule("VHD402", "leftover-data", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule("VHD402", "leftover-data", severity=WARNING, doubts="data", spec="Block Allocation Table and Data Blocks")
 def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
     """The unused space before the footer holds data.
 
@@ -111,7 +111,7 @@ def has_batmap(image: Image) -> bool:
     return footer is not None and footer.is_tap and footer.creator_version >= BATMAP_1_2
 
 
-@rule("VHD410", "batmap-missing", severity=WARNING, spec="blktap: libvhd")
+@rule("VHD410", "batmap-missing", severity=WARNING, doubts="description", spec="blktap: libvhd")
 def batmap_missing(batmap: Batmap | None, image: Image) -> Iterator[Fault]:
     """A XenServer image has no batmap behind its table.
 
@@ -133,7 +133,7 @@ def _is_batmap(batmap: Batmap | None) -> bool:
     return batmap is not None and batmap.cookie == BATMAP_COOKIE
 
 
-@rule("VHD411", "batmap-header", severity=WARNING, spec="blktap: libvhd")
+@rule("VHD411", "batmap-header", severity=WARNING, doubts="description", spec="blktap: libvhd")
 def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
     """The batmap's header makes no sense.
 
@@ -166,7 +166,7 @@ def batmap_header(batmap: Batmap, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD412", "batmap-checksum", severity=WARNING, spec="blktap: vhd_checksum_batmap")
+@rule("VHD412", "batmap-checksum", severity=WARNING, doubts="description", spec="blktap: vhd_checksum_batmap")
 def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
     """The batmap's checksum does not match its bytes.
 
@@ -188,7 +188,7 @@ def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD413", "batmap-marks-unused-block", severity=WARNING, spec="vhd-util check")
+@rule("VHD413", "batmap-marks-unused-block", severity=WARNING, doubts="description", spec="vhd-util check")
 def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
     """The batmap calls a block full that is not in use.
 
@@ -207,7 +207,7 @@ def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD414", "encrypted", severity=WARNING, spec="blktap: vhd.h")
+@rule("VHD414", "encrypted", severity=WARNING, doubts="data", spec="blktap: vhd.h")
 def encrypted(batmap: Batmap) -> Iterator[Fault]:
     """The image's data is encrypted.
 
@@ -258,7 +258,7 @@ def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD423", "batmap-contradicts-bitmap", severity=WARNING, spec="blktap: libvhd")
+@rule("VHD423", "batmap-contradicts-bitmap", severity=WARNING, doubts="description", spec="blktap: libvhd")
 def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """The batmap calls a block full whose bitmap is not.
 
@@ -271,7 +271,13 @@ def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]
         yield _bitmap_fault(bitmaps.contradicted, image, f"the batmap calls {many} full that the bitmaps do not")
 
 
-@rule("VHD424", "data-in-empty-sectors", severity=WARNING, spec="Block Allocation Table and Data Blocks: sector bitmap")
+@rule(
+    "VHD424",
+    "data-in-empty-sectors",
+    severity=WARNING,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks: sector bitmap",
+)
 def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """Sectors that the bitmap calls empty hold data.
 

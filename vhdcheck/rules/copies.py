@@ -21,7 +21,14 @@ READS_COPY = "qemu, oslo.utils, ocaml-vhd and Xen Orchestra read the copy"
 READS_TAIL = "XenServer, VirtualBox, libvhdi, dissect and Hyper-V read the footer at the end"
 
 
-@rule("VHD102", "footer-at-end-missing", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule(
+    "VHD102",
+    "footer-at-end-missing",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Hard Disk Footer Format",
+)
 def footer_at_end_missing(copies: Image) -> Iterator[Fault]:
     """The file does not end with a footer; only the copy at its start is left.
 
@@ -52,7 +59,14 @@ def _how_wrong(footer: Footer) -> str:
     return ""
 
 
-@rule("VHD103", "footer-checksum", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Checksum")
+@rule(
+    "VHD103",
+    "footer-checksum",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Hard Disk Footer Format: Checksum",
+)
 def footer_checksum(copies: Image) -> Iterator[Fault]:
     """A footer's checksum does not match its bytes.
 
@@ -95,7 +109,14 @@ def _hidden_late(footer: Footer) -> bool:
     return checksum(bytes(raw), 64) == footer.checksum
 
 
-@rule("VHD104", "footer-checksum-before-hiding", severity=WARNING, code=Code.NOT_A_VHD, spec="blktap: libvhd")
+@rule(
+    "VHD104",
+    "footer-checksum-before-hiding",
+    severity=WARNING,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="blktap: libvhd",
+)
 def footer_checksum_before_hiding(footer: Footer) -> Iterator[Fault]:
     """The footer's checksum was not renewed when the image was hidden.
 
@@ -112,7 +133,14 @@ def footer_checksum_before_hiding(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD130", "footer-copy-missing", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+@rule(
+    "VHD130",
+    "footer-copy-missing",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Dynamic Disk Header Format",
+)
 def footer_copy_missing(copies: Image) -> Iterator[Fault]:
     """A dynamic disk does not begin with a copy of its footer.
 
@@ -132,7 +160,14 @@ def footer_copy_missing(copies: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD131", "footer-copies-differ", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+@rule(
+    "VHD131",
+    "footer-copies-differ",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format",
+)
 def footer_copies_differ(copies: Image) -> Iterator[Fault]:
     """The footer and its copy disagree.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vhdcheck.image import FileEnds, Image
 
 
-@rule("VHD601", "no-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule("VHD601", "no-footer", severity=ERROR, code=Code.NOT_A_VHD, doubts="data", spec="Hard Disk Footer Format")
 def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
     """There is no footer anywhere: the file is not a VHD.
 
@@ -51,7 +51,7 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD602", "other-format", severity=ERROR, code=Code.NOT_A_VHD, spec="the other format's own")
+@rule("VHD602", "other-format", severity=ERROR, code=Code.NOT_A_VHD, doubts="data", spec="the other format's own")
 def other_format(file: FileEnds, image: Image) -> Iterator[Fault]:
     """The file is of another format.
 
@@ -70,7 +70,7 @@ def _killed(file: FileEnds) -> bool:
     return file.tail[-FOOTER_SIZE:] == KILLED
 
 
-@rule("VHD603", "footer-killed", severity=ERROR, code=Code.NOT_A_VHD, spec="blktap: vhd_kill_footer")
+@rule("VHD603", "footer-killed", severity=ERROR, code=Code.NOT_A_VHD, doubts="data", spec="blktap: vhd_kill_footer")
 def footer_killed(file: FileEnds) -> Iterator[Fault]:
     """XenServer overwrote the footer because the image was in use.
 
@@ -87,7 +87,14 @@ def footer_killed(file: FileEnds) -> Iterator[Fault]:
         )
 
 
-@rule("VHD604", "trailing-bytes", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule(
+    "VHD604",
+    "trailing-bytes",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Hard Disk Footer Format",
+)
 def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
     """Something follows the footer.
 
@@ -106,7 +113,7 @@ def trailing_bytes(file: FileEnds) -> Iterator[Fault]:
         )
 
 
-@rule("VHD650", "not-seen", severity=ERROR, spec="none: a limit of streams")
+@rule("VHD650", "not-seen", severity=ERROR, doubts="data", spec="none: a limit of streams")
 def not_seen(image: Image) -> Iterator[Fault]:
     """A part of the image had passed before it was known where it is.
 
@@ -119,7 +126,14 @@ def not_seen(image: Image) -> Iterator[Fault]:
         yield Fault(f"the {part.words} passed before it was known where it is", part)
 
 
-@rule("VHD605", "truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD605",
+    "truncated",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def truncated(image: Image) -> Iterator[Fault]:
     """The end of the file is missing, and blocks with it.
 
@@ -139,7 +153,7 @@ def truncated(image: Image) -> Iterator[Fault]:
             )
 
 
-@rule("VHD606", "length-not-in-sectors", severity=WARNING, spec="vhd-util check")
+@rule("VHD606", "length-not-in-sectors", severity=WARNING, doubts="description", spec="vhd-util check")
 def length_not_in_sectors(image: Image) -> Iterator[Fault]:
     """The file is not a whole number of sectors long.
 
@@ -165,7 +179,9 @@ def _fixed_length(image: Image) -> tuple[int, int] | None:
     return footer.current_size + len(footer.raw), footer.offset + len(footer.raw)
 
 
-@rule("VHD607", "fixed-disk-truncated", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule(
+    "VHD607", "fixed-disk-truncated", severity=ERROR, code=Code.NOT_A_VHD, doubts="data", spec="Hard Disk Footer Format"
+)
 def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
     """A fixed disk's file is shorter than the disk.
 
@@ -183,7 +199,7 @@ def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD608", "fixed-disk-longer", severity=WARNING, spec="Hard Disk Footer Format; Azure")
+@rule("VHD608", "fixed-disk-longer", severity=WARNING, doubts="description", spec="Hard Disk Footer Format; Azure")
 def fixed_disk_longer(image: Image) -> Iterator[Fault]:
     """A fixed disk's file is longer than the disk and its footer.
 
@@ -202,7 +218,7 @@ def fixed_disk_longer(image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD609", "vhd-in-vhd", severity=WARNING, spec="qemu: vpc_probe")
+@rule("VHD609", "vhd-in-vhd", severity=WARNING, doubts="description", spec="qemu: vpc_probe")
 def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
     """A fixed disk's content is itself a VHD: it was wrapped twice.
 
@@ -221,7 +237,9 @@ def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD611", "two-images", severity=ERROR, code=Code.NOT_A_VHD, spec="CVE-2024-32498; qemu: vpc_probe")
+@rule(
+    "VHD611", "two-images", severity=ERROR, code=Code.NOT_A_VHD, doubts="data", spec="CVE-2024-32498; qemu: vpc_probe"
+)
 def two_images(file: FileEnds, image: Image) -> Iterator[Fault]:
     """A fixed disk begins with a sound footer of another image.
 

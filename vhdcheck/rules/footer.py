@@ -35,7 +35,14 @@ def _is_of_old_kind(footer: Footer) -> bool:
     return len(footer.raw) == layout.SHORT_FOOTER_SIZE and not footer.features & 2
 
 
-@rule("VHD101", "footer-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Cookie")
+@rule(
+    "VHD101",
+    "footer-cookie",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Hard Disk Footer Format: Cookie",
+)
 def footer_cookie(footer: Footer) -> Iterator[Fault]:
     """The footer does not begin with "conectix".
 
@@ -56,7 +63,12 @@ def footer_cookie(footer: Footer) -> Iterator[Fault]:
 
 
 @rule(
-    "VHD105", "footer-version", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: File Format Version"
+    "VHD105",
+    "footer-version",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format: File Format Version",
 )
 def footer_version(footer: Footer) -> Iterator[Fault]:
     """The footer states a file format version other than 1.0.
@@ -75,7 +87,9 @@ def footer_version(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD106", "reserved-feature-clear", severity=WARNING, spec="Hard Disk Footer Format: Features")
+@rule(
+    "VHD106", "reserved-feature-clear", severity=WARNING, doubts="description", spec="Hard Disk Footer Format: Features"
+)
 def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
     """The feature bit that is always set is not.
 
@@ -93,7 +107,7 @@ def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD107", "unknown-features", severity=WARNING, spec="Hard Disk Footer Format: Features")
+@rule("VHD107", "unknown-features", severity=WARNING, doubts="description", spec="Hard Disk Footer Format: Features")
 def unknown_features(footer: Footer) -> Iterator[Fault]:
     """Feature bits are set that the specification does not know.
 
@@ -127,7 +141,13 @@ def temporary_disk(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD113", "created-in-future", severity=WARNING, spec="Hard Disk Footer Format: Time Stamp; vhd-util check")
+@rule(
+    "VHD113",
+    "created-in-future",
+    severity=WARNING,
+    doubts="description",
+    spec="Hard Disk Footer Format: Time Stamp; vhd-util check",
+)
 def created_in_future(footer: Footer, now: float) -> Iterator[Fault]:
     """The image was created in the future.
 
@@ -170,7 +190,13 @@ def _date(unix: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix))
 
 
-@rule("VHD115", "creator-not-text", severity=WARNING, spec="Hard Disk Footer Format: Creator Application")
+@rule(
+    "VHD115",
+    "creator-not-text",
+    severity=WARNING,
+    doubts="description",
+    spec="Hard Disk Footer Format: Creator Application",
+)
 def creator_not_text(footer: Footer) -> Iterator[Fault]:
     """The creator application is not text.
 
@@ -188,7 +214,7 @@ def creator_not_text(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD116", "unknown-tap-version", severity=WARNING, spec="vhd-util check")
+@rule("VHD116", "unknown-tap-version", severity=WARNING, doubts="description", spec="vhd-util check")
 def unknown_tap_version(footer: Footer) -> Iterator[Fault]:
     """The image says that a XenServer made it which does not exist.
 
@@ -205,7 +231,9 @@ def unknown_tap_version(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD117", "disk-type", severity=ERROR, code=Code.DISK_TYPE, spec="Hard Disk Footer Format: Disk Type")
+@rule(
+    "VHD117", "disk-type", severity=ERROR, code=Code.DISK_TYPE, doubts="data", spec="Hard Disk Footer Format: Disk Type"
+)
 def disk_type(footer: Footer) -> Iterator[Fault]:
     """The disk is neither fixed nor dynamic nor differencing.
 
@@ -225,7 +253,14 @@ def disk_type(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD118", "unique-id-zero", severity=WARNING, code=Code.ZERO_UUID, spec="Hard Disk Footer Format: Unique ID")
+@rule(
+    "VHD118",
+    "unique-id-zero",
+    severity=WARNING,
+    code=Code.ZERO_UUID,
+    doubts="description",
+    spec="Hard Disk Footer Format: Unique ID",
+)
 def unique_id_zero(footer: Footer) -> Iterator[Fault]:
     """The unique ID is all zeros.
 
@@ -243,7 +278,7 @@ def unique_id_zero(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD119", "unique-id-filler", severity=NOTE, spec="Hard Disk Footer Format: Unique ID")
+@rule("VHD119", "unique-id-filler", severity=NOTE, doubts="description", spec="Hard Disk Footer Format: Unique ID")
 def unique_id_filler(footer: Footer) -> Iterator[Fault]:
     """The unique ID is one byte over and over: a filler, not an ID.
 
@@ -255,7 +290,7 @@ def unique_id_filler(footer: Footer) -> Iterator[Fault]:
         yield Fault("the unique ID is a filler", footer.span("unique_id"), "a random UUID", footer.unique_id.hex())
 
 
-@rule("VHD120", "saved-state", severity=WARNING, spec="Hard Disk Footer Format: Saved State")
+@rule("VHD120", "saved-state", severity=WARNING, doubts="data", spec="Hard Disk Footer Format: Saved State")
 def saved_state(footer: Footer) -> Iterator[Fault]:
     """The virtual machine was saved, not shut down, when the image was taken.
 
@@ -267,7 +302,7 @@ def saved_state(footer: Footer) -> Iterator[Fault]:
         yield Fault("the virtual machine is in a saved state", footer.span("saved_state"), expected="0", found="1")
 
 
-@rule("VHD121", "saved-state-value", severity=WARNING, spec="vhd-util check")
+@rule("VHD121", "saved-state-value", severity=WARNING, doubts="data", spec="vhd-util check")
 def saved_state_value(footer: Footer) -> Iterator[Fault]:
     """The saved state is neither 0 nor 1.
 
@@ -279,7 +314,7 @@ def saved_state_value(footer: Footer) -> Iterator[Fault]:
         yield Fault("the saved state is no flag", footer.span("saved_state"), "0 or 1", str(footer.saved_state))
 
 
-@rule("VHD122", "hidden", severity=WARNING, spec="blktap: vhd.h; Nova: _assert_vhd_not_hidden")
+@rule("VHD122", "hidden", severity=WARNING, doubts="description", spec="blktap: vhd.h; Nova: _assert_vhd_not_hidden")
 def hidden(footer: Footer) -> Iterator[Fault]:
     """XenServer marked the image as hidden: an interior disk of a snapshot chain.
 
@@ -292,7 +327,9 @@ def hidden(footer: Footer) -> Iterator[Fault]:
         yield Fault("the image is hidden: an interior disk of a chain", footer.span("hidden"), "0", "1")
 
 
-@rule("VHD123", "footer-reserved-bytes", severity=WARNING, spec="Hard Disk Footer Format: Reserved")
+@rule(
+    "VHD123", "footer-reserved-bytes", severity=WARNING, doubts="description", spec="Hard Disk Footer Format: Reserved"
+)
 def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
     """The footer's reserved area is not zero.
 
@@ -313,7 +350,14 @@ def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD124", "footer-cut-short", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format")
+@rule(
+    "VHD124",
+    "footer-cut-short",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Hard Disk Footer Format",
+)
 def footer_cut_short(footer: Footer) -> Iterator[Fault]:
     """The last byte of the file is missing.
 
@@ -331,7 +375,7 @@ def footer_cut_short(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD125", "footer-of-511-bytes", severity=WARNING, spec="Hard Disk Footer Format")
+@rule("VHD125", "footer-of-511-bytes", severity=WARNING, doubts="description", spec="Hard Disk Footer Format")
 def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
     """The footer has 511 bytes, as Virtual PC wrote it before 2004.
 
@@ -353,6 +397,7 @@ def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
     "original-size-differs",
     severity=WARNING,
     code=Code.VIRTUAL_SIZE,
+    doubts="description",
     spec="Hard Disk Footer Format: Original Size",
 )
 def original_size_differs(footer: Footer) -> Iterator[Fault]:

@@ -37,7 +37,7 @@ def _words(chs: tuple[int, int, int]) -> str:
     return "{}/{}/{} (cylinders/heads/sectors)".format(*chs)
 
 
-@rule("VHD150", "size-zero", severity=ERROR, spec="Hard Disk Footer Format: Current Size")
+@rule("VHD150", "size-zero", severity=ERROR, doubts="data", spec="Hard Disk Footer Format: Current Size")
 def size_zero(footer: Footer) -> Iterator[Fault]:
     """The disk has no bytes.
 
@@ -49,7 +49,13 @@ def size_zero(footer: Footer) -> Iterator[Fault]:
         yield Fault("the disk's size is zero", footer.span("current_size"), "at least one sector", "0")
 
 
-@rule("VHD151", "size-not-in-sectors", severity=ERROR, spec="Hard Disk Footer Format: Current Size; CreateVirtualDisk")
+@rule(
+    "VHD151",
+    "size-not-in-sectors",
+    severity=ERROR,
+    doubts="description",
+    spec="Hard Disk Footer Format: Current Size; CreateVirtualDisk",
+)
 def size_not_in_sectors(footer: Footer) -> Iterator[Fault]:
     """The disk's size is not a whole number of sectors.
 
@@ -100,7 +106,7 @@ def size_under_3_mib(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD154", "geometry-truncates-disk", severity=WARNING, spec="qemu: block/vpc.c")
+@rule("VHD154", "geometry-truncates-disk", severity=WARNING, doubts="description", spec="qemu: block/vpc.c")
 def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
     """The geometry spans less than the disk, and some readers go by the geometry.
 
@@ -122,7 +128,7 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
     )
 
 
-@rule("VHD155", "geometry-too-large", severity=WARNING, spec="vhd-util check")
+@rule("VHD155", "geometry-too-large", severity=WARNING, doubts="description", spec="vhd-util check")
 def geometry_too_large(footer: Footer) -> Iterator[Fault]:
     """The geometry is larger than the specification computes for this size.
 
@@ -150,7 +156,7 @@ def _packed(chs: tuple[int, int, int]) -> int:
     return chs[0] << 16 | chs[1] << 8 | chs[2]
 
 
-@rule("VHD156", "geometry-unusual", severity=NOTE, spec="Appendix: CHS Calculation")
+@rule("VHD156", "geometry-unusual", severity=NOTE, doubts="description", spec="Appendix: CHS Calculation")
 def geometry_unusual(footer: Footer) -> Iterator[Fault]:
     """The geometry is not the one that the specification computes for this size.
 

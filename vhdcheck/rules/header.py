@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from vhdcheck.image import Image
 
 
-@rule("VHD201", "header-cookie", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Cookie")
+@rule(
+    "VHD201",
+    "header-cookie",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Cookie",
+)
 def header_cookie(no_header: DynamicHeader) -> Iterator[Fault]:
     """There is no dynamic header where the footer says.
 
@@ -33,7 +40,14 @@ def header_cookie(no_header: DynamicHeader) -> Iterator[Fault]:
     )
 
 
-@rule("VHD202", "header-checksum", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Checksum")
+@rule(
+    "VHD202",
+    "header-checksum",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Checksum",
+)
 def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header's checksum does not match its bytes.
 
@@ -53,7 +67,12 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
 
 
 @rule(
-    "VHD203", "header-version", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Header Version"
+    "VHD203",
+    "header-version",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Header Version",
 )
 def header_version(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header states a version other than 1.0.
@@ -71,7 +90,13 @@ def header_version(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD204", "header-data-offset", severity=WARNING, spec="Dynamic Disk Header Format: Data Offset")
+@rule(
+    "VHD204",
+    "header-data-offset",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Data Offset",
+)
 def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header points at a further structure, and there is none in this format.
 
@@ -89,7 +114,14 @@ def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD205", "table-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Table Offset")
+@rule(
+    "VHD205",
+    "table-offset",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Table Offset",
+)
 def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """The block allocation table does not lie where a table can be.
 
@@ -120,6 +152,7 @@ def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     "table-too-short",
     severity=ERROR,
     code=Code.NOT_A_VHD,
+    doubts="data",
     spec="Dynamic Disk Header Format: Max Table Entries",
 )
 def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
@@ -140,7 +173,13 @@ def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD207", "table-longer-than-disk", severity=WARNING, spec="Dynamic Disk Header Format: Max Table Entries; 7-Zip")
+@rule(
+    "VHD207",
+    "table-longer-than-disk",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Max Table Entries; 7-Zip",
+)
 def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """The block allocation table has more entries than the disk has blocks.
 
@@ -159,7 +198,14 @@ def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Faul
         )
 
 
-@rule("VHD208", "table-too-long-to-check", severity=ERROR, code=Code.NOT_A_VHD, spec="qemu: block/vpc.c; 7-Zip")
+@rule(
+    "VHD208",
+    "table-too-long-to-check",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="qemu: block/vpc.c; 7-Zip",
+)
 def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
     """The block allocation table claims more entries than any real disk needs.
 
@@ -177,7 +223,14 @@ def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD209", "block-size", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format: Block Size")
+@rule(
+    "VHD209",
+    "block-size",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Dynamic Disk Header Format: Block Size",
+)
 def block_size(header: DynamicHeader) -> Iterator[Fault]:
     """The block size is not a power of two of at least one sector.
 
@@ -213,7 +266,13 @@ def block_size_unusual(header: DynamicHeader) -> Iterator[Fault]:
         )
 
 
-@rule("VHD211", "header-reserved-bytes", severity=WARNING, spec="Dynamic Disk Header Format: Reserved")
+@rule(
+    "VHD211",
+    "header-reserved-bytes",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Reserved",
+)
 def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
     """The dynamic header's reserved areas are not zero.
 

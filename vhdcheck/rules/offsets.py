@@ -19,7 +19,14 @@ PRINTED_NO_OFFSET = 0xFFFF_FFFF
 """What the specification prints for the data offset of a fixed disk."""
 
 
-@rule("VHD109", "fixed-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+@rule(
+    "VHD109",
+    "fixed-data-offset",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format: Data Offset",
+)
 def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
     """A fixed disk's footer points at a dynamic header.
 
@@ -37,7 +44,13 @@ def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD110", "fixed-data-offset-32-bits", severity=WARNING, spec="Hard Disk Footer Format: Data Offset")
+@rule(
+    "VHD110",
+    "fixed-data-offset-32-bits",
+    severity=WARNING,
+    doubts="description",
+    spec="Hard Disk Footer Format: Data Offset",
+)
 def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
     """A fixed disk's data offset is 0xFFFFFFFF, as the specification prints it, instead of 64 one-bits.
 
@@ -54,7 +67,14 @@ def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
         )
 
 
-@rule("VHD111", "dynamic-data-offset", severity=ERROR, code=Code.NOT_A_VHD, spec="Hard Disk Footer Format: Data Offset")
+@rule(
+    "VHD111",
+    "dynamic-data-offset",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Hard Disk Footer Format: Data Offset",
+)
 def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
     """A dynamic disk's footer does not point at a place for a dynamic header.
 

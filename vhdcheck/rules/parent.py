@@ -34,7 +34,14 @@ _REMOTE = re.compile(r"^(\\\\|//|(?!file:)[a-z][a-z0-9+.-]+://|file://[^/.])", r
 """UNC and device paths, and URLs of another host."""
 
 
-@rule("VHD501", "differencing-disk", severity=WARNING, code=Code.PARENT, spec="Hard Disk Footer Format: Disk Type")
+@rule(
+    "VHD501",
+    "differencing-disk",
+    severity=WARNING,
+    code=Code.PARENT,
+    doubts="data",
+    spec="Hard Disk Footer Format: Disk Type",
+)
 def differencing_disk(footer: Footer) -> Iterator[Fault]:
     """The image is a differencing disk: it holds only what differs from its parent.
 
@@ -57,7 +64,13 @@ def _is_child(image: Image) -> bool:
     return image.footer is not None and image.footer.disk_type == DIFFERENCING
 
 
-@rule("VHD502", "parent-on-stand-alone-disk", severity=WARNING, spec="Dynamic Disk Header Format; vhd-util check")
+@rule(
+    "VHD502",
+    "parent-on-stand-alone-disk",
+    severity=WARNING,
+    doubts="data",
+    spec="Dynamic Disk Header Format; vhd-util check",
+)
 def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A dynamic disk's header names a parent.
 
@@ -95,7 +108,13 @@ def _found(header: DynamicHeader, name: str) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-@rule("VHD503", "parent-name", severity=WARNING, spec="Dynamic Disk Header Format: Parent Unicode Name")
+@rule(
+    "VHD503",
+    "parent-name",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Parent Unicode Name",
+)
 def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A differencing disk's parent name cannot be read.
 
@@ -121,7 +140,9 @@ def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD504", "parent-id-zero", severity=NOTE, spec="Dynamic Disk Header Format: Parent Unique ID")
+@rule(
+    "VHD504", "parent-id-zero", severity=NOTE, doubts="description", spec="Dynamic Disk Header Format: Parent Unique ID"
+)
 def parent_id_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A differencing disk's parent has no ID.
 
@@ -138,6 +159,7 @@ def parent_id_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     "parent-is-itself",
     severity=WARNING,
     code=Code.PARENT,
+    doubts="data",
     spec="winerror.h: ERROR_VHD_CHILD_PARENT_ID_MISMATCH",
 )
 def parent_is_itself(header: DynamicHeader, image: Image) -> Iterator[Fault]:
@@ -159,7 +181,7 @@ def parent_is_itself(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD506", "parent-in-future", severity=WARNING, spec="vhd-util check")
+@rule("VHD506", "parent-in-future", severity=WARNING, doubts="description", spec="vhd-util check")
 def parent_in_future(header: DynamicHeader, image: Image, now: float) -> Iterator[Fault]:
     """A differencing disk's parent was changed in the future.
 
@@ -177,7 +199,13 @@ def parent_in_future(header: DynamicHeader, image: Image, now: float) -> Iterato
         )
 
 
-@rule("VHD510", "locator-platform-code", severity=WARNING, spec="Dynamic Disk Header Format: Platform Code")
+@rule(
+    "VHD510",
+    "locator-platform-code",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Platform Code",
+)
 def locator_platform_code(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A parent locator has a platform code that the specification does not know.
 
@@ -195,7 +223,7 @@ def locator_platform_code(header: DynamicHeader, image: Image) -> Iterator[Fault
             )
 
 
-@rule("VHD511", "unused-locator-not-zero", severity=WARNING, spec="vhd-util check")
+@rule("VHD511", "unused-locator-not-zero", severity=WARNING, doubts="description", spec="vhd-util check")
 def unused_locator_not_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A parent locator without a platform code has other fields set.
 
@@ -218,6 +246,7 @@ def unused_locator_not_zero(header: DynamicHeader, image: Image) -> Iterator[Fau
     "locator-out-of-file",
     severity=ERROR,
     code=Code.NOT_A_VHD,
+    doubts="description",
     spec="Dynamic Disk Header Format: Parent Locator",
 )
 def locator_out_of_file(header: DynamicHeader, image: Image) -> Iterator[Fault]:
@@ -240,7 +269,13 @@ def locator_out_of_file(header: DynamicHeader, image: Image) -> Iterator[Fault]:
             )
 
 
-@rule("VHD513", "locator-length", severity=WARNING, spec="Dynamic Disk Header Format: Platform Data Length; 7-Zip")
+@rule(
+    "VHD513",
+    "locator-length",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Platform Data Length; 7-Zip",
+)
 def locator_length(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A parent locator's text is longer than the room for it, or the room makes no sense.
 
@@ -261,7 +296,7 @@ def locator_length(header: DynamicHeader, image: Image) -> Iterator[Fault]:
             )
 
 
-@rule("VHD514", "locator-twice", severity=WARNING, spec="vhd-util check")
+@rule("VHD514", "locator-twice", severity=WARNING, doubts="description", spec="vhd-util check")
 def locator_twice(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """Two parent locators are of the same platform.
 
@@ -283,7 +318,13 @@ def locator_twice(header: DynamicHeader, image: Image) -> Iterator[Fault]:
             seen.setdefault(code, locator.index)
 
 
-@rule("VHD515", "locators-missing", severity=WARNING, spec="Dynamic Disk Header Format: Parent Locator")
+@rule(
+    "VHD515",
+    "locators-missing",
+    severity=WARNING,
+    doubts="description",
+    spec="Dynamic Disk Header Format: Parent Locator",
+)
 def locators_missing(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A differencing disk has no parent locator.
 
@@ -317,7 +358,7 @@ def _short(path: str) -> str:
     return path if len(path) <= SHOWN else f"{path[:SHOWN]}..."
 
 
-@rule("VHD520", "locator-name-differs", severity=NOTE, spec="vhd-util check")
+@rule("VHD520", "locator-name-differs", severity=NOTE, doubts="description", spec="vhd-util check")
 def locator_name_differs(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[Fault]:
     """A parent locator ends in another name than the header gives the parent.
 

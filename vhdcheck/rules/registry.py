@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from vhdcheck.errors import UsageError
 from vhdcheck.targets import suggestion
 from vhdcheck.verdict.codes import Code
-from vhdcheck.verdict.finding import Finding, Severity
+from vhdcheck.verdict.finding import Doubts, Finding, Severity
 from vhdcheck.verdict.remedies import MEND, REBUILD, fitted
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Fault(NamedTuple):
     found: str = ""
     fix: str = ""
     related: tuple[Span, ...] = ()
+    doubts: Doubts | None = None
+    """What it puts in doubt, where that is not what the rule says."""
 
 
 RuleFunction = Callable[..., Iterator[Fault]]
@@ -76,6 +78,8 @@ class Rule:
     examines: RuleFunction
     needs: tuple[str, ...]
     """What it takes besides the part that it examines."""
+    doubts: Doubts = ""
+    """What the defect puts in doubt, unless the fault says otherwise."""
 
     @property
     def title(self) -> str:
@@ -130,6 +134,7 @@ class Rule:
             fix=fitted(fault.fix or self.fix, image, target),
             related=fault.related,
             raised_by=target.name if raised else "",
+            doubts=self.doubts if fault.doubts is None else fault.doubts,
         )
 
 
@@ -141,7 +146,7 @@ _BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
 
 
 def rule(
-    number: str, slug: str, *, severity: Severity, code: Code = Code.UNSPECIFIED, spec: str
+    number: str, slug: str, *, severity: Severity, code: Code = Code.UNSPECIFIED, doubts: Doubts = "", spec: str
 ) -> Callable[[RuleFunction], RuleFunction]:
     """Declare a rule.
 
@@ -150,6 +155,7 @@ def rule(
         slug: the defect in kebab-case.
         severity: what it means by the format alone; a target may raise it.
         code: the message code that it means where it is an ERROR.
+        doubts: what it puts in doubt, the guest's data or only the description of it: mending depends on that.
         spec: where the demand comes from.
     """
 
@@ -160,7 +166,7 @@ def rule(
         if parameters[0] not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {parameters[0]!r}, which is no part of an image")
         needs = next((usual for usual in (_IMAGE, _TARGET) if usual == parameters[1:]), parameters[1:])
-        RULES[number] = Rule(number, slug, severity, code, spec, function, needs)
+        RULES[number] = Rule(number, slug, severity, code, spec, function, needs, doubts)
         _BY_PART[parameters[0]].append(RULES[number])
         return function
 
@@ -243,7 +249,7 @@ def _unknown(word: str) -> UsageError:
     return UsageError(f"unknown rule {word!r}{suggestion(word, known)}")
 
 
-@rule("VHD999", "internal-error", severity=ERROR, spec="none: a defect of vhdcheck")
+@rule("VHD999", "internal-error", severity=ERROR, doubts="data", spec="none: a defect of vhdcheck")
 def internal_error(crash: str) -> Iterator[Fault]:
     """A rule of vhdcheck failed on this image.
 

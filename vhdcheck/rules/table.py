@@ -50,7 +50,9 @@ def _fault(image: Image, hits: Hits, message: str, expected: str, fix: str = "")
     )
 
 
-@rule("VHD301", "metadata-overlap", severity=ERROR, code=Code.NOT_A_VHD, spec="Dynamic Disk Header Format")
+@rule(
+    "VHD301", "metadata-overlap", severity=ERROR, code=Code.NOT_A_VHD, doubts="data", spec="Dynamic Disk Header Format"
+)
 def metadata_overlap(image: Image) -> Iterator[Fault]:
     """Two structures of the image share bytes.
 
@@ -76,7 +78,14 @@ def metadata_overlap(image: Image) -> Iterator[Fault]:
             furthest = region
 
 
-@rule("VHD302", "block-in-metadata", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD302",
+    "block-in-metadata",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies over the image's own structures.
 
@@ -92,7 +101,14 @@ def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
         yield _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
 
 
-@rule("VHD303", "block-past-end", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD303",
+    "block-past-end",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies behind the end of the file.
 
@@ -113,7 +129,14 @@ def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     )
 
 
-@rule("VHD304", "block-over-footer", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD304",
+    "block-over-footer",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def block_over_footer(table: Table, image: Image) -> Iterator[Fault]:
     """A block lies over the footer.
 
@@ -160,7 +183,14 @@ def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
         yield _fault(image, hits, message, f"a footer at 0x{table.claimed_end:x}", f"put the missing zeros back: {fix}")
 
 
-@rule("VHD306", "duplicate-block", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD306",
+    "duplicate-block",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
+)
 def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
     """Two blocks have the same place.
 
@@ -175,7 +205,12 @@ def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
 
 
 @rule(
-    "VHD307", "overlapping-blocks", severity=ERROR, code=Code.NOT_A_VHD, spec="Block Allocation Table and Data Blocks"
+    "VHD307",
+    "overlapping-blocks",
+    severity=ERROR,
+    code=Code.NOT_A_VHD,
+    doubts="data",
+    spec="Block Allocation Table and Data Blocks",
 )
 def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
     """A block begins inside another one.
@@ -191,7 +226,7 @@ def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
         yield _fault(image, table.overlapping, message, f"{length} sectors for each block: bitmap and data")
 
 
-@rule("VHD308", "entry-beyond-disk", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule("VHD308", "entry-beyond-disk", severity=WARNING, doubts="data", spec="Block Allocation Table and Data Blocks")
 def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
     """The table has blocks behind the end of the disk.
 
@@ -204,7 +239,13 @@ def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
         yield _fault(image, table.beyond_disk, message, f"unused entries from {image.blocks_needed} on")
 
 
-@rule("VHD309", "table-padding", severity=NOTE, spec="Block Allocation Table and Data Blocks; DiscUtils")
+@rule(
+    "VHD309",
+    "table-padding",
+    severity=NOTE,
+    doubts="description",
+    spec="Block Allocation Table and Data Blocks; DiscUtils",
+)
 def table_padding(table: Table, image: Image) -> Iterator[Fault]:
     """The rest of the table's last sector holds something.
 
@@ -223,7 +264,7 @@ def table_padding(table: Table, image: Image) -> Iterator[Fault]:
         )
 
 
-@rule("VHD310", "metadata-behind-blocks", severity=WARNING, spec="vhd-util check; ocaml-vhd")
+@rule("VHD310", "metadata-behind-blocks", severity=WARNING, doubts="description", spec="vhd-util check; ocaml-vhd")
 def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
     """A structure of the image lies behind its blocks.
 

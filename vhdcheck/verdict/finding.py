@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from vhdcheck.format.span import Span
     from vhdcheck.verdict.codes import Code
+
+
+Doubts = Literal["data", "description", ""]
+"""What a defect puts in doubt: the guest's data (a block that overlaps another, an end that is missing), or only what
+the image says of itself. Data in doubt is never written anew as if it were right."""
 
 
 class Severity(IntEnum):
@@ -47,3 +52,5 @@ class Finding:
     related: tuple[Span, ...] = ()
     raised_by: str = ""
     """The target that made an ERROR of it, where the format alone would not."""
+    doubts: Doubts = ""
+    """What it puts in doubt; empty where nothing is: the image says what is, and that is legal, or not accepted."""
