@@ -130,7 +130,7 @@ def test_holes_are_not_read(tmp_path: Path) -> None:
         file.write(b"end")
     with FileSource(path) as source:
         found = list(windows(RawDisk(source, source.size)))
-    assert [(window.number, window.data[:3]) for window in found] == [(1 << 19, b"end")]
+    assert [(window.number, bytes(window.data[:3])) for window in found] == [(1 << 19, b"end")]
 
 
 def test_a_table_that_has_no_room_for_the_disk() -> None:

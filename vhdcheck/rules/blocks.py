@@ -40,7 +40,7 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
         )
 
 
-@rule("VHD402", "leftover-data", severity=WARNING, doubts="data", spec="Block Allocation Table and Data Blocks")
+@rule("VHD402", "leftover-data", severity=WARNING, doubts="description", spec="Block Allocation Table and Data Blocks")
 def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
     """The unused space before the footer holds data.
 

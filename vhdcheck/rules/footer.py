@@ -302,7 +302,7 @@ def saved_state(footer: Footer) -> Iterator[Fault]:
         yield Fault("the virtual machine is in a saved state", footer.span("saved_state"), expected="0", found="1")
 
 
-@rule("VHD121", "saved-state-value", severity=WARNING, doubts="data", spec="vhd-util check")
+@rule("VHD121", "saved-state-value", severity=WARNING, doubts="description", spec="vhd-util check")
 def saved_state_value(footer: Footer) -> Iterator[Fault]:
     """The saved state is neither 0 nor 1.
 
