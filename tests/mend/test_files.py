@@ -201,13 +201,11 @@ def test_the_command(run: Run, bad: Path, tmp_path: Path) -> None:
 
 
 def test_refused(run: Run, tmp_path: Path) -> None:
-    dynamic(41 * GIB, unique_id=bytes(16)).write(tmp_path / "in.vhd")
+    dynamic(41 * GIB, unique_id=bytes(16), blocks=[0], content={0: b"data"}).write(tmp_path / "in.vhd")
     done = run("in.vhd", "-o", "out.vhd")
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines() == [
-        "in.vhd: not mended, and nothing written:",
-        "  VHD701 virtual-size-over-limit: the disk is 1 GiB (1 073 741 824 bytes) larger than the limit",
-    ]
+    first, reason = done.stdout.splitlines()
+    assert (first, "no partition table" in reason) == ("in.vhd: not mended, and nothing written:", True)
     assert names(tmp_path) == {"in.vhd"}
     assert run("in.vhd", "-o", "out.vhd", "--max-virtual-size", "41GiB").returncode == 0
 

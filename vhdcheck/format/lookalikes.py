@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+RAW: Final = "raw"
+
 
 class Format(NamedTuple):
     """A format other than VHD."""
@@ -85,3 +87,20 @@ def _by_marks(head: bytes, marks: tuple[tuple[int, bytes, str, str], ...]) -> Fo
         if head.startswith(mark, offset):
             return Format(name, offset, len(mark), fix)
     return None
+
+
+_DRIVERS: Final = {
+    "a VHDX image": "vhdx",
+    "a QCOW2 image": "qcow2",
+    "a VMDK image": "vmdk",
+    "a VMDK descriptor, which holds no data": "vmdk",
+    "a VDI image": "vdi",
+    "a QED image": "qed",
+    "a raw disk with GPT": RAW,
+    "a raw disk with a boot sector (MBR), without a footer": RAW,
+}
+
+
+def driver(found: Format) -> str:
+    """Return qemu's name for a disk format, RAW for what has none; empty for what is no disk image."""
+    return _DRIVERS.get(found.name, "")

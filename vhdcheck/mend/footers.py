@@ -151,7 +151,7 @@ def _is_explained_by_what_nothing_confirms(footer: Footer) -> bool:
     """Say whether other values of time, creator and ID would make the checksum right: it is a sum of bytes."""
     free = [footer.span(name) for name in UNCONFIRMED]
     summed = ~footer.checksum & 0xFFFF_FFFF
-    least = ~checksum(put(footer.raw, **{name: 0 for name in UNCONFIRMED}), FOOTER_SUM) & 0xFFFF_FFFF
+    least = ~checksum(put(footer.raw, **dict.fromkeys(UNCONFIRMED, 0)), FOOTER_SUM) & 0xFFFF_FFFF
     return least <= summed <= least + 0xFF * sum(span.length for span in free)
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from vhdcheck.errors import SourceError
+from vhdcheck.mend.holes import CANNOT_TELL, extents
+from vhdcheck.mend.writer import write_at
 from vhdcheck.sources.local import FileSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vhdcheck.mend.corrections import Patched
 
@@ -25,8 +27,7 @@ PIECE: Final = 1 << 20
 """Bytes copied at a time by a system without a call for it."""
 AT_ONCE: Final = 1 << 30
 """Bytes that one call copies at the most: it cannot be interrupted meanwhile."""
-_NO_HOLES: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_NO_COPY: Final = (*_NO_HOLES, errno.EXDEV, errno.EPERM, errno.EBADF)
+_NO_COPY: Final = (*CANNOT_TELL, errno.EXDEV, errno.EPERM, errno.EBADF)
 
 
 @contextmanager
@@ -47,15 +48,20 @@ def opened_for_copying(source: str | os.PathLike[str], out: str | os.PathLike[st
         reader.close()
 
 
-def write_new(reader: FileSource, patched: Patched, out: str | os.PathLike[str]) -> None:
+def write_new(reader: FileSource, out: str | os.PathLike[str], fill: Callable[[int], None]) -> None:
     """Write the mended copy under a new name, with the image's permissions.
+
+    Args:
+        reader: the image.
+        out: the new name.
+        fill: writes into a new file, by its descriptor, and proves what it wrote.
 
     Raises:
         SourceError: it cannot be written, the name is taken meanwhile, or the image changed.
     """
     path = Path(os.fsdecode(out))
     with _told(path), _Unnamed(path.parent) as copy:
-        _fill(copy.descriptor, reader, patched)
+        fill(copy.descriptor)
         os.fchmod(copy.descriptor, os.fstat(reader.fileno()).st_mode & 0o777)
         os.fsync(copy.descriptor)
         reader.verify()
@@ -63,8 +69,13 @@ def write_new(reader: FileSource, patched: Patched, out: str | os.PathLike[str])
         _sync_folder(path.parent)
 
 
-def write_over(reader: FileSource, patched: Patched, source: str | os.PathLike[str]) -> None:
+def write_over(reader: FileSource, source: str | os.PathLike[str], fill: Callable[[int], None]) -> None:
     """Put the mended copy in the image's place; a symbolic link to it stays.
+
+    Args:
+        reader: the image.
+        source: its name.
+        fill: writes into a new file, by its descriptor, and proves what it wrote.
 
     Raises:
         SourceError: it cannot be written, the image changed, is a device, or has other names, which would keep the old.
@@ -79,7 +90,7 @@ def write_over(reader: FileSource, patched: Patched, source: str | os.PathLike[s
                 f"{path}: the file has {state.st_nlink} names (hard links); the others would keep the old image"
             )
         with _Unnamed(path.parent) as copy:
-            _fill(copy.descriptor, reader, patched)
+            fill(copy.descriptor)
             with suppress(PermissionError):  # only root gives files away
                 os.fchown(copy.descriptor, state.st_uid, state.st_gid)
             os.fchmod(copy.descriptor, state.st_mode & 0o7777)
@@ -145,32 +156,14 @@ class _Unnamed:
             os.close(folder)
 
 
-def _fill(out: int, reader: FileSource, patched: Patched) -> None:
+def copy_patched(out: int, reader: FileSource, patched: Patched) -> None:
     """Copy what the image has, leave its holes, and lay the patches over."""
     kept = min(reader.size, patched.size)
     os.ftruncate(out, patched.size)
-    for start, end in _extents(reader.fileno(), kept):
+    for start, end in extents(reader.fileno(), 0, kept):
         _copy(reader.fileno(), out, start, end)
     for offset, data in patched.patches.items():
-        _write(out, data, offset)
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a file that are not holes; all of it where the system cannot tell."""
-    start = 0
-    while start < size:
-        try:
-            start = os.lseek(descriptor, start, os.SEEK_DATA)
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        except (OSError, AttributeError) as error:
-            if getattr(error, "errno", None) == errno.ENXIO:  # the rest is a hole
-                return
-            if isinstance(error, OSError) and error.errno not in _NO_HOLES:
-                raise
-            end = size
-        if start < size:
-            yield start, min(end, size)
-        start = end
+        write_at(out, data, offset)
 
 
 def _copy(source: int, out: int, start: int, end: int) -> None:
@@ -191,15 +184,8 @@ def _copy_piece(source: int, out: int, start: int, length: int) -> int:
     """Copy a piece by hand; zeros become a hole."""
     data = os.pread(source, length, start)
     if data.strip(b"\0"):
-        _write(out, data, start)
+        write_at(out, data, start)
     return len(data)
-
-
-def _write(out: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(out, view, offset)
-        view, offset = view[done:], offset + done
 
 
 def _sync_folder(folder: Path) -> None:
