@@ -215,9 +215,27 @@ def disk_of(source: Source, image: Image) -> Disk:
         if footer.current_size > footer.offset:
             raise SourceError(f"{source.name}: the end of the fixed disk is missing")
         return RawDisk(source, footer.current_size)
-    if image.header is None or image.table is None or not image.table.is_sane:
+    if image.header is None or not _is_readable(image, image.header):
         raise SourceError(f"{source.name}: the block allocation table cannot be relied on")
     return DynamicDisk(source, footer.current_size, image.header)
+
+
+def _is_readable(image: Image, header: DynamicHeader) -> bool:
+    """Say whether every block of the disk has a place of its own, of the last one as much as the disk has of it."""
+    table = image.table
+    if table is None or table.is_sane:
+        return table is not None
+    if table.in_metadata.count or table.duplicate.count or table.overlapping.count:
+        return False
+    short = (*table.past_end.examples, *table.over_footer.examples)
+    if table.past_end.count + table.over_footer.count != 1 or image.footer is None:
+        return False
+    ((block, sector),) = short
+    if table.past_end.count and sector * SECTOR < table.data_end:  # only blocks that end in the file were compared
+        return False
+    rest = image.footer.current_size - block * header.block_size
+    is_last = 0 < rest <= header.block_size
+    return is_last and sector * SECTOR + header.bitmap_length + rest <= image.footer_offset
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def footer_cookie(footer: Footer) -> Iterator[Fault]:
     "footer-version",
     severity=ERROR,
     code=Code.NOT_A_VHD,
-    doubts="data",
+    doubts="description",
     spec="Hard Disk Footer Format: File Format Version",
 )
 def footer_version(footer: Footer) -> Iterator[Fault]:

@@ -71,7 +71,7 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     "header-version",
     severity=ERROR,
     code=Code.NOT_A_VHD,
-    doubts="data",
+    doubts="description",
     spec="Dynamic Disk Header Format: Header Version",
 )
 def header_version(header: DynamicHeader) -> Iterator[Fault]:
