@@ -144,6 +144,11 @@ def refusals(report: Report) -> tuple[str, ...]:
     return tuple(_words(finding) for finding in report.findings if finding.severity.word == "error")
 
 
+def _in_doubt(report: Report) -> tuple[str, ...]:
+    """Write what puts the guest's data in doubt."""
+    return tuple(_words(finding) for finding in report.findings if finding.doubts == "data")
+
+
 def _words(finding: Finding) -> str:
     return f"{finding.rule} {finding.slug}: {finding.message}"
 
@@ -197,7 +202,7 @@ class _Maker:
         try:
             corrected = corrections(self._reader, image, now=self._now, new_id=self._new_id)
         except Unmendable as problem:
-            return self.impossible((str(problem),))
+            return self.impossible((str(problem), *_in_doubt(self._before)))
         after = examine(corrected, self._target, now=self._now)
         made = changes(self._reader, image, corrected)
         steps, conditions = self._first_steps(corrected, made)
@@ -207,7 +212,7 @@ class _Maker:
             plan = self._possible(steps, conditions, footer.current_size, TYPES.get(footer.disk_type, "differencing"))
             plan = replace(plan, changes=made, length=corrected.size, least_length=corrected.size)
             return Route(plan, self._before, corrected, after)
-        in_doubt = tuple(_words(finding) for finding in after.findings if finding.doubts == "data")
+        in_doubt = _in_doubt(after)
         if in_doubt or footer.disk_type not in TYPES:
             return self.impossible(in_doubt or refusals(after))
         try:
