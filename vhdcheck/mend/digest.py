@@ -5,14 +5,14 @@ with next to nothing on it would take half an hour that way, so that of a disk w
 summed: each window of 2 MiB that is not all zeros, in order, its number before it, as 8 bytes, most significant first,
 and the last one filled up with zeros. What that says of the data is the same, wherever the disk ends.
 
-One thread sums while another reads and writes: Python lets go of its lock meanwhile. The windows go back and forth
-between them in a few buffers, so that neither can run away from the other.
+One thread reads, one writes and one sums: Python lets go of its lock meanwhile. The windows go from one to the other in
+a few buffers, so that none can run away from the others.
 """
 
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, Self
 
@@ -20,12 +20,13 @@ from vhdcheck.mend.guest import WINDOW, ZEROS, extents_of, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from vhdcheck.mend.guest import Disk, Window
 
 BUFFERS: Final = 4
-MANY_ZEROS: Final = 4 << 30
-"""Bytes of zeros that are summed whatever the data: some seconds."""
+MANY_ZEROS: Final = 1 << 30
+"""Bytes of zeros that are summed whatever the data: less than a second with a processor that has SHA."""
 
 
 def is_whole(disk: Disk) -> bool:
@@ -62,11 +63,17 @@ class Digest:
         while True:
             yield self._free.get()
 
-    def add(self, window: Window) -> None:
-        """Take a window, whose buffer then belongs to the sum until `buffers` yields it again."""
-        self._thread.submit(self._add, window.number, window.data)
+    def add(self, window: Window, *, writing: Future[None] | None = None) -> None:
+        """Take a window; its buffer belongs to the sum and to who writes it until `buffers` yields it again."""
+        self._thread.submit(self._add, window.number, window.data, writing)
 
-    def _add(self, number: int, data: bytearray) -> None:
+    def _add(self, number: int, data: bytearray, writing: Future[None] | None) -> None:
+        self._update(number, data)
+        if writing is not None:
+            wait([writing])
+        self._free.put(data)
+
+    def _update(self, number: int, data: bytearray) -> None:
         if self._whole:
             self._zeros(number)
             self._sum.update(memoryview(data)[: self._size - number * WINDOW])
@@ -74,7 +81,6 @@ class Digest:
         else:
             self._sum.update(number.to_bytes(8, "big"))
             self._sum.update(data)
-        self._free.put(data)
 
     def _zeros(self, number: int) -> None:
         """Sum the zeros before a window."""

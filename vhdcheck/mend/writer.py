@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import struct
 from array import array
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -26,8 +28,10 @@ from vhdcheck.mend.guest import WINDOW, windows
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from vhdcheck.mend.digest import Digest
-    from vhdcheck.mend.guest import Disk
+    from vhdcheck.mend.guest import Disk, Window
 
 CREATOR: Final = b"win "
 CREATOR_VERSION: Final = 0x000A_0000
@@ -137,25 +141,35 @@ def write(descriptor: int, disk: Disk, disk_type: int, identity: Identity, diges
         OSError: the file cannot be written.
     """
     used: list[int] = []
-    start = first_block(disk.size)
-    for window in windows(disk, buffers=digest.buffers()):
-        digest.add(window)
-        data = memoryview(window.data)
-        if disk_type == FIXED:
-            write_at(descriptor, data[window.first : window.end], window.number * WINDOW + window.first)
-            continue
-        at = start + len(used) * SLOT
-        if window.first:
-            write_at(descriptor, BITMAP, at)
-            write_at(descriptor, data[window.first : window.end], at + SECTOR + window.first)
-        else:
-            write_both(descriptor, BITMAP, data[: window.end], at)
-        used.append(window.number)
+    pending: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for window in windows(disk, buffers=digest.buffers()):
+            place = window.number * WINDOW if disk_type == FIXED else first_block(disk.size) + len(used) * SLOT
+            writing = thread.submit(_write_window, descriptor, window, place, bitmap=disk_type != FIXED)
+            digest.add(window, writing=writing)
+            used.append(window.number)
+            pending.append(writing)
+            if len(pending) > 1:
+                pending.popleft().result()  # raises what it raised
+        for writing in pending:
+            writing.result()
     whole = length(disk.size, disk_type, len(used))
     os.ftruncate(descriptor, whole)
     for at, raw in structures(disk.size, disk_type, identity, used).items():
         write_at(descriptor, raw, at)
     return whole
+
+
+def _write_window(descriptor: int, window: Window, place: int, *, bitmap: bool) -> None:
+    """Write a window to its place, behind a bitmap or without one; what it has not stays a hole."""
+    data = memoryview(window.data)
+    if not bitmap:
+        write_at(descriptor, data[window.first : window.end], place + window.first)
+    elif window.first:
+        write_at(descriptor, BITMAP, place)
+        write_at(descriptor, data[window.first : window.end], place + SECTOR + window.first)
+    else:
+        write_both(descriptor, BITMAP, data[: window.end], place)
 
 
 def write_both(descriptor: int, first: bytes, second: memoryview, offset: int) -> None:
