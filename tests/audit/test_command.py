@@ -243,7 +243,6 @@ def test_an_interrupted_text_ends_with_a_whole_report(
 
 
 def test_progress_on_a_terminal_when_the_work_lasts(start: Start, tree: Path) -> None:
-    pytest.importorskip("rich")
     ours, theirs = pty.openpty()
     with start("--files-from", "-", "--format", "jsonl", stdin=subprocess.PIPE, stderr=theirs) as process:
         os.close(theirs)

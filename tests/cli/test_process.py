@@ -139,7 +139,14 @@ def test_help_and_version_load_little() -> None:
         assert not (modules - any_command) & heavy
         own = {name for name in modules if name.startswith("vhdcheck.")}
         assert own == {
-            f"vhdcheck.{name}" for name in ("command", "command.cli", "command.deferred", "errors", "version")
+            "vhdcheck.command",
+            "vhdcheck.command.cli",
+            "vhdcheck.command.deferred",
+            "vhdcheck.errors",
+            "vhdcheck.terminal",
+            "vhdcheck.terminal.arguments",
+            "vhdcheck.terminal.ending",
+            "vhdcheck.version",
         }
 
 

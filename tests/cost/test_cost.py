@@ -107,9 +107,9 @@ def test_little_more_than_the_metadata_is_read(images: dict[str, Path], name: st
         (["--help"], {"typing", "dataclasses", "construct", "numpy", "json", "pathlib", *UNUSED}),
         (
             ["{fixed}"],
-            {"numpy", "json", "uuid", "logging", "concurrent.futures", "asyncio", "multiprocessing", "rich", *UNUSED},
+            {"numpy", "json", "uuid", "logging", "concurrent.futures", "asyncio", "multiprocessing", "tqdm", *UNUSED},
         ),
-        (["{dynamic}"], {"numpy", "json", "uuid", "asyncio", "multiprocessing", "rich", *UNUSED}),
+        (["{dynamic}"], {"numpy", "json", "uuid", "asyncio", "multiprocessing", "tqdm", *UNUSED}),
     ],
     ids=["help", "fixed", "dynamic"],
 )

@@ -88,7 +88,12 @@ def test_all_of_the_package_and_nothing_else(unpacked: Path, root: Path) -> None
     assert {name for name in packed if not name.startswith(f"{about}/")} == source
     assert f"{about}/licenses/LICENSE" in packed
     entry_points = (unpacked / about / "entry_points.txt").read_text(encoding="utf-8")
-    assert entry_points.split() == ["[console_scripts]", "vhdcheck", "=", "vhdcheck.__main__:command"]
+    assert entry_points.splitlines() == [
+        "[console_scripts]",
+        "vhdcheck = vhdcheck.__main__:command",
+        "vhdcheck-mend = vhdcheck.mend.__main__:main",
+        "vhdcheck-tasks = vhdcheck.tasks.__main__:main",
+    ]
 
 
 def test_metadata(metadata: Message, project: dict[str, Any], root: Path) -> None:
@@ -106,9 +111,9 @@ def test_metadata(metadata: Message, project: dict[str, Any], root: Path) -> Non
     assert set(metadata.get_all("Provides-Extra", [])) == set(project["optional-dependencies"])
 
 
-def test_construct_and_numpy_are_all_it_needs(metadata: Message) -> None:
+def test_construct_numpy_and_tqdm_are_all_it_needs(metadata: Message) -> None:
     needed = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert sorted(needed) == ["construct<2.11,>=2.10.70", "numpy<3,>=1.26"]
+    assert sorted(needed) == ["construct<2.11,>=2.10.70", "numpy<3,>=1.26", "tqdm<5,>=4.66"]
 
 
 def test_it_works_from_where_it_is(unpacked: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def loaded_after(code: str, root: Path) -> set[str]:
     """Run a line in a new interpreter, and return which of the heavy modules it loaded."""
-    program = f"import sys\n{code}\nprint(*{{'numpy', 'construct', 'tomllib', 'argparse', 'rich'}} & set(sys.modules))"
+    program = f"import sys\n{code}\nprint(*{{'numpy', 'construct', 'tomllib', 'argparse', 'tqdm'}} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True, timeout=60
     )

@@ -7,15 +7,19 @@ import os
 import sys
 
 from vhdcheck.command.deferred import deferred
+from vhdcheck.terminal.arguments import Parser
+from vhdcheck.terminal.ending import exit_status
 from vhdcheck.version import __version__
 
 TYPE_CHECKING = False  # typing's own would cost a third of what --help costs
 if TYPE_CHECKING:
-    from typing import Final, NoReturn, TextIO
+    from typing import Final
 
 EPILOG: Final = """\
 exit status: 0 all images accepted, 1 an image refused, 2 an image could not be checked (or none was found).
 sizes: 40GiB, 1.5TiB, 160GB (the same as 160GiB), or bytes. Colours: on a terminal, unless NO_COLOR is set.
+vhdcheck-mend IMAGE -o COPY writes a copy that would be accepted, where the image allows it. vhdcheck-tasks serves image
+tasks over HTTP (extra tasks). Each has a --help of its own.
 """
 
 FORMATS: Final = ("text", "json", "jsonl", "sarif", "sarif-github", "junit", "github", "html")
@@ -27,22 +31,9 @@ UNUSED: Final = (
 SHELLS: Final = ("bash", "fish", "tcsh", "zsh")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments; `*.vhd` may have put file names of a stranger among them."""
-        from vhdcheck.escape import printable  # noqa: PLC0415
-
-        super().error(printable(message))
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        """Write out the text of --help and --version first, while a failure can still be told."""
-        sys.stdout.flush()
-        super().exit(status, message)
-
-
 def parser() -> argparse.ArgumentParser:
     """Declare the arguments."""
-    parser = _Parser(
+    parser = Parser(
         prog="vhdcheck",
         description="Tell whether VHD images would be accepted, and if not, exactly why.",
         epilog=EPILOG,
@@ -145,65 +136,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     # numpy starts a thread pool for linear algebra, of which there is none here; without it, it loads 16 % faster.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if sys.stderr is None:  # Python's word for a descriptor that was closed when it started
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (for the rest of the process)
-    if sys.stdout is None:
-        print("vhdcheck: cannot write: standard output is closed", file=sys.stderr)
-        return 2
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    from vhdcheck.errors import SourceError, UsageError  # noqa: PLC0415 (not needed for --help)
-
-    try:
-        with deferred(*UNUSED):
-            options = parser().parse_args(arguments)
-        status = _run(options)
-        sys.stdout.flush()  # here, where a failure can still be told
-    except (UsageError, SourceError) as error:
-        _complain(str(error))
-        return 2
-    except BrokenPipeError:
-        _discard(sys.stdout)  # the reader has seen enough
-        return 2
-    except OSError as error:
-        _complain(f"cannot write: {error.strerror or error}")
-        _discard(sys.stdout)
-        return 2
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        _discard(sys.stdout)
-        _leave_threads(130)
-        return 130
-    finally:
-        try:
-            sys.stderr.flush()
-        except OSError:
-            _discard(sys.stderr)  # nobody can be told, but the status still tells
-    return status
+    return exit_status("vhdcheck", lambda: _parsed_and_run(arguments))
 
 
-def _complain(text: str) -> None:
-    from contextlib import suppress  # noqa: PLC0415 (only for a failure)
-
-    from vhdcheck.escape import printable  # noqa: PLC0415
-
-    with suppress(OSError):
-        print(f"vhdcheck: {printable(text)}", file=sys.stderr)
-
-
-def _discard(stream: TextIO) -> None:
-    """Drop what could not be written: Python would try again at exit, and end with a status of its own."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _leave_threads(status: int) -> None:
-    """End the process if threads still wait for servers: Python would wait for them."""
-    import threading  # noqa: PLC0415 (not needed otherwise)
-
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        sys.stderr.flush()
-        os._exit(status)
+def _parsed_and_run(arguments: list[str] | None) -> int:
+    with deferred(*UNUSED):
+        options = parser().parse_args(arguments)
+    return _run(options)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -96,9 +96,9 @@ def _run(
     with ExitStack() as stack:
         checked = _counted(_checked(options, target, results, stack), selected, results)
         if errors.isatty() and (options.format in DOCUMENTS or not output.isatty()):
-            from vhdcheck.command.progress import Progress  # noqa: PLC0415 (threading)
+            from vhdcheck.command.progress import watching  # noqa: PLC0415 (threading)
 
-            checked = stack.enter_context(Progress(results)).watch(checked)
+            checked = stack.enter_context(watching(checked, results, errors))
         if options.format in DOCUMENTS:
             named = {"with_map": options.map} if options.format == "json" else {}
             output.write(document(options.format)(list(checked), results, target, **named) + "\n")

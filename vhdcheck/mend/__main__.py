@@ -6,6 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.terminal.arguments import Parser, called
+from vhdcheck.terminal.ending import exit_status
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,15 +26,17 @@ SHOWN: Final = 24
 
 def parser() -> argparse.ArgumentParser:
     """Declare the arguments."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vhdcheck.mend",
+    parser = Parser(
+        prog=called("vhdcheck-mend", "vhdcheck.mend"),
         description="Write a copy of a VHD image that its destination accepts, with the same guest data.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("image", metavar="IMAGE", help="the image, a file")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("-o", "--output", metavar="FILE", help="write the copy there; FILE must not exist")
+    where.add_argument(
+        "-o", "--output", metavar="FILE", help="write the copy there; FILE must not exist, or is a folder"
+    )
     where.add_argument(
         "--in-place",
         action="store_true",
@@ -52,23 +57,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command, and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    return exit_status("vhdcheck.mend", lambda: _run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
     declared = parser()
     options = declared.parse_args(arguments)
     if not (options.output or options.in_place or options.dry_run):
         declared.error("name a file for the copy with -o, or use --in-place or --dry-run")
-    from vhdcheck.errors import SourceError, UsageError  # noqa: PLC0415 (not needed for --help)
-    from vhdcheck.escape import printable  # noqa: PLC0415
+    from vhdcheck.escape import printable  # noqa: PLC0415 (not needed for --help)
 
-    try:
-        lines, status = _planned(options) if options.dry_run else _done(options)
-    except (UsageError, SourceError) as error:
-        print(f"vhdcheck.mend: {printable(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("vhdcheck.mend: interrupted", file=sys.stderr)
-        return 130
+    lines, status = _planned(options) if options.dry_run else _done(options)
     print("\n".join(printable(line) for line in lines))
     return status
 
@@ -103,7 +102,7 @@ def _done(options: argparse.Namespace) -> tuple[Iterator[str], int]:
         raw=options.raw,
     )
     status = 2 if mending.before.crashed else 0 if mending.ok else 1
-    return _lines(mending, options.output), status
+    return _lines(mending), status
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
@@ -131,7 +130,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     yield f"  {join(plan.command)}"
 
 
-def _lines(mending: Mending, out: str | None) -> Iterator[str]:
+def _lines(mending: Mending) -> Iterator[str]:
     """Write what was done; as lines."""
     from vhdcheck.mend.words import step_words  # noqa: PLC0415 (not needed for --help)
 
@@ -143,9 +142,9 @@ def _lines(mending: Mending, out: str | None) -> Iterator[str]:
             yield from list(_plan_lines(mending.plan))[-3:]
         return
     if not mending.plan.steps:
-        yield f"{name}: nothing to mend" + ("" if out is None else f"; {out} is a copy of it")
+        yield f"{name}: nothing to mend" + (f"; {mending.output} is a copy of it" if mending.output else "")
         return
-    yield f"{name}: mended" + ("" if out is None else f", as {out}")
+    yield f"{name}: mended" + (f", as {mending.output}" if mending.output else "")
     if mending.changes:
         yield from map(_line, mending.changes)
     else:

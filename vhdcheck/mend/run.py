@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from vhdcheck import targets
 from vhdcheck.engine.check import examine, resolve
@@ -13,6 +13,7 @@ from vhdcheck.errors import UsageError
 from vhdcheck.mend import plans
 from vhdcheck.mend.conditions import unmet
 from vhdcheck.mend.digest import Digest, digest_of, is_whole
+from vhdcheck.mend.files import output_path
 from vhdcheck.mend.gpt import patches_for_end, read_partitions
 from vhdcheck.mend.guest import Disk, Layers, Patches, RawDisk, disk_of
 from vhdcheck.mend.prove import proven
@@ -43,6 +44,8 @@ class Mending:
     """The verdict on the mended image; None where nothing was written."""
     reasons: tuple[str, ...] = ()
     """Why the image was refused; empty where it was not."""
+    output: str = ""
+    """The copy's name; empty where nothing was written, or it took the image's place."""
     sha256: str = ""
     """Of the guest's data, read from the image, and the same from the copy; empty where nothing was written."""
     sums_zeros: bool = False
@@ -76,7 +79,8 @@ def mend(
 
     Args:
         source: the image, a path.
-        out: where the copy goes. It must not exist, and holds a plain copy where there is nothing to mend.
+        out: where the copy goes, or the folder that gets it under the image's name. It must not exist, and holds a
+            plain copy where there is nothing to mend.
         in_place: put the copy in the image's place, atomically: whoever opens it, whenever the machine stops, has the
             old image or the new one. Needs room for the copy; nothing is written where there is nothing to mend.
         target: what an ERROR is judged by, as in `check`.
@@ -109,12 +113,13 @@ def mend(
             return Mending(before, route.plan, reasons=reasons)
         if in_place and not route.plan.steps:
             return Mending(before, route.plan, after=before)
-        work = _Work(reader, route, result, str(out or source), clock)
-        if out is not None:
-            write_new(reader, out, work.fill)
+        name = "" if out is None else str(output_path(source, out))
+        work = _Work(reader, route, result, name or before.source, clock)
+        if name:
+            write_new(reader, name, work.fill)
         else:
             write_over(reader, source, work.fill)
-        return Mending(before, route.plan, work.report, sha256=work.sha256, sums_zeros=work.whole)
+        return Mending(before, route.plan, work.report, output=name, sha256=work.sha256, sums_zeros=work.whole)
 
 
 def _disks(reader: FileSource, route: Route) -> tuple[Disk, Disk]:
@@ -138,25 +143,25 @@ class _Work:
         self.sha256 = ""
         self.report: Report | None = None
 
-    def fill(self, descriptor: int) -> None:
+    def fill(self, file: BinaryIO) -> None:
         """Write the copy into an empty file, and prove it.
 
         Raises:
             SourceError: the image cannot be read, or the copy is not what it should be.
         """
-        writes: Callable[[int], str] = self._corrected if self._route.identity is None else self._rebuilt
-        self.sha256 = writes(descriptor)
+        writes: Callable[[BinaryIO], str] = self._corrected if self._route.identity is None else self._rebuilt
+        self.sha256 = writes(file)
         target = self._route.plan.target
-        self.report = proven(descriptor, self._name, target, digest=self.sha256, whole=self.whole, now=self._now)
+        self.report = proven(file.fileno(), self._name, target, digest=self.sha256, whole=self.whole, now=self._now)
 
-    def _corrected(self, descriptor: int) -> str:
+    def _corrected(self, file: BinaryIO) -> str:
         assert self._route.corrected is not None  # noqa: S101 (that is the route)
-        copy_patched(descriptor, self._reader, self._route.corrected)
+        copy_patched(file, self._reader, self._route.corrected)
         return digest_of(self._result, whole=self.whole)
 
-    def _rebuilt(self, descriptor: int) -> str:
+    def _rebuilt(self, file: BinaryIO) -> str:
         assert self._route.identity is not None  # noqa: S101 (that is the route)
         kind = next(kind for kind, name in plans.TYPES.items() if name == self._route.plan.disk_type)
         with Digest(self._result.size, whole=self.whole) as digest:
-            write(descriptor, self._result, kind, self._route.identity, digest)
+            write(file.fileno(), self._result, kind, self._route.identity, digest)
             return digest.finished()

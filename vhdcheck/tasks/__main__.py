@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vhdcheck.errors import VhdcheckError
 from vhdcheck.sources.urls import is_url
 from vhdcheck.tasks.settings import Settings
+from vhdcheck.terminal.arguments import called
 
 if TYPE_CHECKING:
     from vhdcheck.tasks.auth import Auth
@@ -44,7 +45,9 @@ HELP = {
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser: what an option does not say, the environment may."""
-    made = argparse.ArgumentParser(prog="python -m vhdcheck.tasks", description="The image task service.")
+    made = argparse.ArgumentParser(
+        prog=called("vhdcheck-tasks", "vhdcheck.tasks"), description="The image task service."
+    )
     serve = made.add_subparsers(required=True, metavar="serve").add_parser(
         "serve",
         help="serve the API",
