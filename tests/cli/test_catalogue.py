@@ -97,4 +97,4 @@ def test_the_package_s_names() -> None:
     } == set()
     assert {getattr(vhdcheck, name).__name__ for name in vhdcheck.__all__} == set(vhdcheck.__all__)
     with pytest.raises(AttributeError, match="module 'vhdcheck' has no attribute 'chekc'"):
-        vhdcheck.chekc  # noqa: B018
+        vhdcheck.chekc  # type: ignore[attr-defined]  # noqa: B018

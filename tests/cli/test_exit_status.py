@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
@@ -11,10 +14,9 @@ import pytest
 from fixtures.writer import GIB, MIB, dynamic, fixed
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
-    from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 Main: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 
 
@@ -173,3 +175,14 @@ def test_own_target(main: Main, tmp_path: Path, good: Path) -> None:
         assert done.stderr.startswith("vhdcheck: ")
         assert line in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_a_defect_of_the_command_is_no_verdict() -> None:
+    """Python would end with 1, which says that an image was refused."""
+    program = (
+        "from vhdcheck.terminal.ending import exit_status; raise SystemExit(exit_status('vhdcheck', lambda: 1 // 0))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vhdcheck: failed by a defect of its own: ZeroDivisionError: ")
+    assert done.stderr.count("\n") == 1

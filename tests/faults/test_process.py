@@ -132,7 +132,8 @@ def test_names_that_mean_something_elsewhere(run: Run, tmp_path: Path, way: str)
     for name in names:
         fixed(3 * MIB, unique_id=bytes(16)).write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
     (tmp_path.parent / "list").write_bytes(b"\0".join(names))
-    words: list[str | bytes] = {"named": [*names], "listed": ["--files-from", "../list", "-0"]}.get(way, ["."])
+    ways: dict[str, list[str | bytes]] = {"named": [*names], "listed": ["--files-from", "../list", "-0"]}
+    words = ways.get(way, ["."])
     shown = sorted(name.decode("utf-8", "surrogateescape").encode("ascii", "backslashreplace") for name in names)
     done = run(*words)
     assert (done.returncode, done.stderr) == (1, "")

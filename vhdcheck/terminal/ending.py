@@ -27,7 +27,8 @@ def exit_status(prog: str, work: Callable[[], int]) -> int:
         work: what it does; it returns its exit status.
 
     Returns:
-        That status; 2 where something could not be read or written, or the arguments make no sense; 130 after Ctrl-C.
+        That status; 2 where something could not be read or written, the arguments make no sense, or the command itself
+        failed; 130 after Ctrl-C.
     """
     if sys.stderr is None:  # Python's word for a descriptor that was closed when it started
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (for the rest of the process)
@@ -57,6 +58,12 @@ def exit_status(prog: str, work: Callable[[], int]) -> int:
         _discard(sys.stdout)
         _leave_threads()
         return INTERRUPTED
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        _complain(prog, f"failed by a defect of its own: {words} (python -X dev shows where)")
+        return 2
     finally:
         try:
             sys.stderr.flush()
