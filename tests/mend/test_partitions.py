@@ -168,3 +168,13 @@ def test_a_gpt_that_is_damaged_is_not_moved(disks: dict[str, Path], tmp_path: Pa
         mending = mend(image, tmp_path / "out.vhd", **options)
         assert "the header of its partition table (GPT) is damaged" in mending.reasons[0]
     assert mend(image, tmp_path / "out.vhd", to="fixed").ok, "where the end stays, that is the guest's business"
+
+
+def test_too_small_for_a_gpt(disks: dict[str, Path], tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    with raw.open("wb") as file:
+        file.truncate(4 * MIB)
+    tool("sgdisk", "-o", raw)
+    mending = mend(raw, tmp_path / "out.vhd", target="generic", max_virtual_size=60 * SECTOR)
+    assert "too few for the disk's partition table" in mending.reasons[0]
+    assert mend(raw, tmp_path / "out.vhd", target="generic", max_virtual_size=68 * SECTOR).ok

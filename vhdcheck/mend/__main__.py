@@ -90,17 +90,20 @@ def _planned(options: argparse.Namespace) -> tuple[Iterator[str], int]:
 
 def _done(options: argparse.Namespace) -> tuple[Iterator[str], int]:
     from vhdcheck.mend import mend  # noqa: PLC0415
+    from vhdcheck.terminal.progress import Progress  # noqa: PLC0415
 
-    mending = mend(
-        options.image,
-        options.output,
-        in_place=options.in_place,
-        target=options.target,
-        max_virtual_size=options.max_virtual_size,
-        max_physical_size=options.max_physical_size,
-        to=options.to,
-        raw=options.raw,
-    )
+    with Progress(sys.stderr, lambda: "mending", total=100) as line:
+        mending = mend(
+            options.image,
+            options.output,
+            in_place=options.in_place,
+            target=options.target,
+            max_virtual_size=options.max_virtual_size,
+            max_physical_size=options.max_physical_size,
+            to=options.to,
+            raw=options.raw,
+            progress=lambda some, whole: line.move(100 * some // whole),
+        )
     status = 2 if mending.before.crashed else 0 if mending.ok else 1
     return _lines(mending), status
 

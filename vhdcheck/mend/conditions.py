@@ -73,6 +73,8 @@ def _behind(condition: Condition, disk: Disk) -> Iterator[str]:
                 "the disk has data and no partition table, so that nothing says how far its file system reaches:"
                 f" shrink it inside the guest, so that it ends before {exact(end)}, under a partition table"
             )
+    elif table.header is not None and table.usable_end(end) < table.header.first_usable * SECTOR:
+        yield f"{exact(end)} are too few for the disk's partition table (GPT) and its backup"
     elif over := table.over(table.usable_end(end)):
         for partition in over:
             yield (

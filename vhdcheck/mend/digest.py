@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Final, Self
 from vhdcheck.mend.guest import WINDOW, ZEROS, extents_of, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from vhdcheck.mend.guest import Disk, Window
+
+    Seen = Callable[[int], None]
 
 BUFFERS: Final = 4
 MANY_ZEROS: Final = 1 << 30
@@ -101,8 +103,13 @@ class Digest:
         self._thread.shutdown(cancel_futures=True)
 
 
-def digest_of(disk: Disk, *, whole: bool) -> str:
+def digest_of(disk: Disk, *, whole: bool, seen: Seen | None = None) -> str:
     """Sum a disk.
+
+    Args:
+        disk: the disk.
+        whole: sum the zeros too.
+        seen: is told now and then how far the disk is read, in bytes.
 
     Raises:
         SourceError: it cannot be read.
@@ -110,4 +117,6 @@ def digest_of(disk: Disk, *, whole: bool) -> str:
     with Digest(disk.size, whole=whole) as digest:
         for window in windows(disk, buffers=digest.buffers()):
             digest.add(window)
+            if seen is not None:
+                seen(window.number * WINDOW)
         return digest.finished()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdcheck.format.span import Span
+    from vhdcheck.mend.digest import Seen
     from vhdcheck.targets import Target
     from vhdcheck.verdict.report import Report
 
@@ -56,7 +57,16 @@ class WrittenFile:
         """Do nothing: nobody else has it."""
 
 
-def proven(descriptor: int, name: str, target: Target, *, digest: str, whole: bool, now: float) -> Report:
+def proven(
+    descriptor: int,
+    name: str,
+    target: Target,
+    *,
+    digest: str,
+    whole: bool,
+    now: float,
+    seen: Seen | None = None,
+) -> Report:
     """Prove a copy.
 
     Args:
@@ -66,6 +76,7 @@ def proven(descriptor: int, name: str, target: Target, *, digest: str, whole: bo
         digest: SHA-256 of the data that it has to hold.
         whole: whether zeros were summed too.
         now: the time, in Unix seconds.
+        seen: is told now and then how far the copy is read, in bytes of its disk.
 
     Returns:
         The verdict on it, which is good.
@@ -78,6 +89,6 @@ def proven(descriptor: int, name: str, target: Target, *, digest: str, whole: bo
     if not report.ok:
         found = "; ".join(f"{finding.rule}: {finding.message}" for finding in report.findings[:3])
         raise SourceError(f"{name}: the copy would not be accepted, so that it was not kept ({found})")
-    if digest_of(disk_of(copy, report.image), whole=whole) != digest:
+    if digest_of(disk_of(copy, report.image), whole=whole, seen=seen) != digest:
         raise SourceError(f"{name}: the copy does not hold the same data, so that it was not kept")
     return report

@@ -74,6 +74,7 @@ def mend(
     to: str = "",
     raw: bool = False,
     now: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Mending:
     """Write a copy of an image that its target accepts, with the same guest data; whole, proven, or not at all.
 
@@ -90,6 +91,8 @@ def mend(
         raw: take the file for a raw disk.
         now: the time to judge creation times by, and to set those in the future to, in Unix seconds; the clock's by
             default.
+        progress: is told now and then how much is done, and of how much: the bytes of the disk, once as they are
+            written and once as they are read back.
 
     Returns:
         What was done; or the reasons for which nothing was written.
@@ -114,7 +117,7 @@ def mend(
         if in_place and not route.plan.steps:
             return Mending(before, route.plan, after=before)
         name = "" if out is None else str(output_path(source, out))
-        work = _Work(reader, route, result, name or before.source, clock)
+        work = _Work(reader, route, result, name or before.source, clock, progress=progress)
         if name:
             write_new(reader, name, work.fill)
         else:
@@ -136,7 +139,17 @@ def _disks(reader: FileSource, route: Route) -> tuple[Disk, Disk]:
 class _Work:
     """The writing and the proof of one copy."""
 
-    def __init__(self, reader: FileSource, route: Route, result: Disk, name: str, now: float) -> None:
+    def __init__(
+        self,
+        reader: FileSource,
+        route: Route,
+        result: Disk,
+        name: str,
+        now: float,
+        *,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._progress = progress
         self._reader, self._route, self._result, self._name, self._now = reader, route, result, name, now
         self.whole = is_whole(result)
         """Whether zeros are summed too."""
@@ -152,16 +165,28 @@ class _Work:
         writes: Callable[[BinaryIO], str] = self._corrected if self._route.identity is None else self._rebuilt
         self.sha256 = writes(file)
         target = self._route.plan.target
-        self.report = proven(file.fileno(), self._name, target, digest=self.sha256, whole=self.whole, now=self._now)
+        self.report = proven(
+            file.fileno(),
+            self._name,
+            target,
+            digest=self.sha256,
+            whole=self.whole,
+            now=self._now,
+            seen=self._seen(self._result.size),
+        )
+
+    def _seen(self, before: int) -> Callable[[int], None]:
+        """Return what tells of progress, with some of the work done before."""
+        return lambda done: self._progress(before + done, 2 * self._result.size) if self._progress else None
 
     def _corrected(self, file: BinaryIO) -> str:
         assert self._route.corrected is not None  # noqa: S101 (that is the route)
         copy_patched(file, self._reader, self._route.corrected)
-        return digest_of(self._result, whole=self.whole)
+        return digest_of(self._result, whole=self.whole, seen=self._seen(0))
 
     def _rebuilt(self, file: BinaryIO) -> str:
         assert self._route.identity is not None  # noqa: S101 (that is the route)
         kind = next(kind for kind, name in plans.TYPES.items() if name == self._route.plan.disk_type)
         with Digest(self._result.size, whole=self.whole) as digest:
-            write(file.fileno(), self._result, kind, self._route.identity, digest)
+            write(file.fileno(), self._result, kind, self._route.identity, digest, seen=self._seen(0))
             return digest.finished()

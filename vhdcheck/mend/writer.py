@@ -30,7 +30,7 @@ from vhdcheck.units import SECTOR, round_up
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from vhdcheck.mend.digest import Digest
+    from vhdcheck.mend.digest import Digest, Seen
     from vhdcheck.mend.guest import Disk, Window
 
 CREATOR: Final = b"win "
@@ -123,7 +123,9 @@ def _big_endian(table: array[int]) -> bytes:
     return table.tobytes()
 
 
-def write(descriptor: int, disk: Disk, disk_type: int, identity: Identity, digest: Digest) -> int:
+def write(
+    descriptor: int, disk: Disk, disk_type: int, identity: Identity, digest: Digest, *, seen: Seen | None = None
+) -> int:
     """Write an image into an empty file.
 
     Args:
@@ -132,6 +134,7 @@ def write(descriptor: int, disk: Disk, disk_type: int, identity: Identity, diges
         disk_type: fixed or dynamic.
         identity: of the image.
         digest: is told of the data.
+        seen: is told now and then how far the disk is written, in bytes.
 
     Returns:
         How long the file is.
@@ -151,6 +154,8 @@ def write(descriptor: int, disk: Disk, disk_type: int, identity: Identity, diges
             pending.append(writing)
             if len(pending) > 1:
                 pending.popleft().result()  # raises what it raised
+            if seen is not None:
+                seen(window.number * WINDOW)
         for writing in pending:
             writing.result()
     whole = length(disk.size, disk_type, len(used))
