@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fixtures.writer import KIB, MIB, SECTOR
+from vhdcheck.mend import mend
 from vhdcheck.mend.gpt import GPT, MBR, NONE, free_for_end, patches_for_end, read_partitions, read_range
 from vhdcheck.mend.guest import Disk, Layers, Patches, RawDisk, first_data
 from vhdcheck.sources.local import BufferSource, FileSource
@@ -158,6 +159,18 @@ def problem(data: bytes | bytearray) -> str:
 def test_a_gpt_in_sectors_of_4096_bytes() -> None:
     assert problem(gpt(512)) == ""
     assert "4096 bytes" in problem(gpt(4096))
+
+
+def test_a_raw_disk_with_sectors_of_4096_bytes(tmp_path: Path) -> None:
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(gpt(4096))
+    for target in ("rackspace", "azure"):
+        mending = mend(raw, tmp_path / "out.vhd", target=target)
+        assert "a VHD has sectors of 512 bytes" in mending.reasons[0]
+    damaged = gpt(512)
+    damaged[520] ^= 1
+    raw.write_bytes(damaged)
+    assert mend(raw, tmp_path / "out.vhd").ok, "where the end stays, that is the guest's business"
 
 
 def test_damaged_tables() -> None:

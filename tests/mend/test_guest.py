@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -131,6 +132,31 @@ def test_holes_are_not_read(tmp_path: Path) -> None:
     with FileSource(path) as source:
         found = list(windows(RawDisk(source, source.size)))
     assert [(window.number, bytes(window.data[:3])) for window in found] == [(1 << 19, b"end")]
+
+
+@given(st.integers(9, 23), st.sets(st.integers(0, 5)), st.integers(1, 100))
+def test_how_many_blocks_a_copy_takes_at_the_most(power: int, used: set[int], sectors: int) -> None:
+    block = 1 << power
+    size = 5 * block + min(block, sectors * SECTOR)
+    found = disk(dynamic(size, blocks=sorted(used), block_size=block).tobytes())
+    assert isinstance(found, DynamicDisk)
+    taken = {
+        at // (2 * MIB) for block_ in used for at in range(block_ * block, min(size, (block_ + 1) * block), SECTOR)
+    }
+    assert found.windows_used() == len(taken)
+
+
+def test_many_runs_of_nothing(tmp_path: Path) -> None:
+    """A small file may claim millions of runs of marked sectors that are all holes."""
+    path = dynamic(4 << 30, blocks=range(2048), bitmap=b"\x55").write(tmp_path / "in.vhd")
+    report = check(path, target="generic")
+    start = time.monotonic()
+    with FileSource(path) as source:
+        found = disk_of(source, report.image)
+        assert isinstance(found, DynamicDisk)
+        assert list(windows(found)) == []
+        assert first_data(found.unmarked()) is None
+    assert time.monotonic() - start < 60
 
 
 def test_a_table_that_has_no_room_for_the_disk() -> None:

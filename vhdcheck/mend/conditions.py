@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.mend.gpt import GPT, NONE, PartitionTable, free_for_end, read_partitions
 from vhdcheck.mend.guest import DynamicDisk, RawDisk, first_data, windows
-from vhdcheck.mend.plans import BEHIND_DISK, BEHIND_FOOTER, BETWEEN, FITS, PARTITIONS, UNMARKED
+from vhdcheck.mend.plans import BEHIND_DISK, BEHIND_FOOTER, BETWEEN, FITS, PARTITIONS, SECTORS, UNMARKED
 from vhdcheck.units import SECTOR, count, exact, grouped
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def unmet(conditions: tuple[Condition, ...], source: Source, disk: Disk, result:
             yield from _in_file(condition, source)
         elif condition.kind == PARTITIONS:
             yield from _problem(read_partitions(disk))
+        elif condition.kind == SECTORS:
+            table = read_partitions(disk)
+            if table.has_large_sectors:
+                yield f"its partitions would not be found: {table.problem}"
         elif condition.kind == BEHIND_DISK:
             yield from _behind(condition, disk)
         elif condition.kind == FITS:

@@ -93,6 +93,8 @@ class PartitionTable:
     backup: tuple[range, ...] = ()
     """The sectors of a GPT's backup that was found where the header says, and is sound."""
     boot_sector: bytes = b""
+    has_large_sectors: bool = False
+    """Whether it counts in sectors of 4096 bytes."""
 
     def over(self, end: int) -> tuple[Partition, ...]:
         """Return the partitions that reach behind a place of the disk."""
@@ -153,11 +155,12 @@ def _read_mbr(boot: bytes) -> PartitionTable:
 def _read_gpt(disk: Disk, start: bytes, boot: bytes) -> PartitionTable:
     header = _parse_header(start[SECTOR : 2 * SECTOR], 1)
     if header is None:
-        if start.startswith(SIGNATURE, LARGE_SECTOR):
+        is_large = start.startswith(SIGNATURE, LARGE_SECTOR)
+        if is_large:
             problem = "its partition table counts in sectors of 4096 bytes, and a VHD has sectors of 512 bytes"
         else:
             problem = "the header of its partition table (GPT) is damaged"
-        return PartitionTable(GPT, problem=problem, boot_sector=boot)
+        return PartitionTable(GPT, problem=problem, boot_sector=boot, has_large_sectors=is_large)
     entries = _read_entries(disk, header)
     if entries is None:
         return PartitionTable(GPT, problem="the entries of its partition table (GPT) are damaged", boot_sector=boot)

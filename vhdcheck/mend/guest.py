@@ -29,7 +29,7 @@ from vhdcheck.blocks.facts import UNUSED
 from vhdcheck.errors import SourceError
 from vhdcheck.format.limits import MAX_ENTRIES
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import FIXED
+from vhdcheck.format.structures import DYNAMIC, FIXED
 from vhdcheck.mend.holes import data_extents
 from vhdcheck.sources.local import BufferSource
 from vhdcheck.units import SECTOR
@@ -98,14 +98,20 @@ class DynamicDisk:
     read zeros, qemu what stands in the block. Where that is zeros too they agree: `unmarked` finds where it is not.
     """
 
-    def __init__(self, source: Source, size: int, header: DynamicHeader) -> None:
+    def __init__(self, source: Source, size: int, header: DynamicHeader, *, alone: bool = False) -> None:
         """Read the table.
+
+        Args:
+            source: the file.
+            size: of the disk.
+            header: the dynamic header.
+            alone: the disk has no parent, so that zeros and what is absent are the same.
 
         Raises:
             SourceError: it is longer than any real one, or cannot be read.
         """
         self.size = size
-        self._source, self._header = source, header
+        self._source, self._header, self._alone = source, header, alone
         self._block, self._bitmap = header.block_size, header.bitmap_length
         self._needed = -(-size // self._block)
         if self._needed > min(MAX_ENTRIES, header.max_table_entries):
@@ -131,12 +137,11 @@ class DynamicDisk:
 
     def windows_used(self) -> int:
         """Count the windows of which some block is in use: the blocks that a copy takes at the most."""
-        count, last = 0, -1
-        for block in self.used():
-            first = max(block * self._block // WINDOW, last + 1)
-            end = (min((block + 1) * self._block, self.size) - 1) // WINDOW
-            count, last = count + max(0, end - first + 1), max(last, end)
-        return count
+        step = WINDOW // self._block
+        if step:
+            parts = (self._table[first : first + step] for first in range(0, self._needed, step))
+            return sum(part.count(UNUSED) < len(part) for part in parts)
+        return sum(-(-min(self._block, self.size - block * self._block) // WINDOW) for block in self.used())
 
     def pieces(self, start: int = 0, end: int | None = None) -> Iterator[Piece]:
         """Yield the runs of sectors that are marked."""
@@ -157,9 +162,23 @@ class DynamicDisk:
         length = min(self._block, self.size - at)
         sectors = -(-length // SECTOR)
         bits = _read(self._source, Span(place, -(-sectors // 8)))
-        for first, behind in _runs_of_bits(bits, sectors, marked=marked):
+        for first, behind in self._ranges(bits, sectors, place + self._bitmap, marked=marked):
             end = min(behind * SECTOR, length)
             yield Piece(at + first * SECTOR, end - first * SECTOR, self._source, place + self._bitmap + first * SECTOR)
+
+    def _ranges(self, bits: bytes, sectors: int, place: int, *, marked: bool) -> Iterator[tuple[int, int]]:
+        """Yield the ranges of a block's sectors that are marked, or not; of a hole only where that matters.
+
+        A small file may claim thousands of runs in each block, and have nothing in any of them.
+        """
+        if not self._alone or _is_full(bits, sectors):
+            yield from _runs_of_bits(bits, 0, sectors, marked=marked)
+            return
+        done = 0
+        for start, end in data_extents(self._source, place, sectors * SECTOR):
+            first, behind = max(done, (start - place) // SECTOR), -(-(end - place) // SECTOR)
+            yield from _runs_of_bits(bits, first, behind, marked=marked)
+            done = behind
 
 
 class Layers:
@@ -217,7 +236,7 @@ def disk_of(source: Source, image: Image) -> Disk:
         return RawDisk(source, footer.current_size)
     if image.header is None or not _is_readable(image, image.header):
         raise SourceError(f"{source.name}: the block allocation table cannot be relied on")
-    return DynamicDisk(source, footer.current_size, image.header)
+    return DynamicDisk(source, footer.current_size, image.header, alone=footer.disk_type == DYNAMIC)
 
 
 def _is_readable(image: Image, header: DynamicHeader) -> bool:
@@ -339,19 +358,24 @@ def _read_into(piece: Piece, view: memoryview) -> None:
 _FULL: Final = b"\xff"
 
 
-def _runs_of_bits(bits: bytes, sectors: int, *, marked: bool) -> Iterator[tuple[int, int]]:
-    """Yield (first, behind the last) of each run of set bits, or of clear ones; most significant bit first."""
+def _is_full(bits: bytes, sectors: int) -> bool:
+    """Say whether all bits are set."""
     whole = sectors // 8
     rest = 0xFF << (-sectors % 8) & 0xFF
-    if bits[:whole] == _FULL * whole and (sectors % 8 == 0 or bits[whole] & rest == rest):
+    return bits[:whole] == _FULL * whole and (sectors % 8 == 0 or bits[whole] & rest == rest)
+
+
+def _runs_of_bits(bits: bytes, first: int, behind: int, *, marked: bool) -> Iterator[tuple[int, int]]:
+    """Yield (first, behind the last) of each run of set or clear bits in a range; the first bit is the highest."""
+    if _is_full(bits, behind):
         if marked:
-            yield 0, sectors
+            yield first, behind
         return
-    text = bin(int.from_bytes(b"\1" + bits, "big"))[3:][:sectors]
+    text = bin(int.from_bytes(b"\1" + bits, "big"))[3:]
     wanted, other = ("1", "0") if marked else ("0", "1")
-    start = text.find(wanted)
+    start = text.find(wanted, first, behind)
     while start >= 0:
-        end = text.find(other, start)
-        end = sectors if end < 0 else end
+        end = text.find(other, start, behind)
+        end = behind if end < 0 else end
         yield start, end
-        start = text.find(wanted, end)
+        start = text.find(wanted, end, behind)

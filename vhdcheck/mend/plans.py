@@ -21,12 +21,13 @@ CORRECT, CUT, REBUILD, MAKE_FIXED, MAKE_DYNAMIC, ENLARGE, SHRINK, WRAP = (
     "shrink",
     "wrap",
 )
-UNMARKED, BEHIND_DISK, BETWEEN, BEHIND_FOOTER, PARTITIONS, FITS = (
+UNMARKED, BEHIND_DISK, BETWEEN, BEHIND_FOOTER, PARTITIONS, SECTORS, FITS = (
     "unmarked-sectors-hold-nothing",
     "nothing-behind-the-new-end",
     "nothing-between-disk-and-footer",
     "nothing-behind-the-footer",
     "partition-table-is-sound",
+    "partition-table-counts-in-512-bytes",
     "data-fits",
 )
 TYPES: Final = {FIXED: "fixed", DYNAMIC: "dynamic"}

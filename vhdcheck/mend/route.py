@@ -41,6 +41,7 @@ from vhdcheck.mend.plans import (
     FITS,
     PARTITIONS,
     REBUILD,
+    SECTORS,
     SHRINK,
     TYPES,
     UNMARKED,
@@ -254,11 +255,12 @@ class _Maker:
             steps = [*steps, Step(REBUILD if chosen == old.kinds[0] else TYPES[chosen])]
         if size > old.size:
             steps = [*steps, Step(ENLARGE, old.size, size)]
+            conditions = [*conditions, Condition(PARTITIONS)]
         elif size < old.size:
             steps = [*steps, Step(SHRINK, old.size, size)]
             conditions = [*conditions, Condition(BEHIND_DISK, size, old.size)]
-        if size > old.size or steps[-1].kind == WRAP:
-            conditions = [*conditions, Condition(PARTITIONS)]
+        elif steps[-1].kind == WRAP:
+            conditions = [*conditions, Condition(SECTORS)]
         plan = self._possible(steps, conditions, size, TYPES[chosen])
         least = writer.length(size, chosen, 0)
         return Route(

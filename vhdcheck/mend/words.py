@@ -38,6 +38,7 @@ def condition_words(condition: Condition) -> str:
         plans.BETWEEN: "nothing but zeros lies between the end of the disk and the footer",
         plans.BEHIND_FOOTER: "nothing but zeros lies behind the footer",
         plans.PARTITIONS: "a GPT on the disk is sound, and counts in sectors of 512 bytes; its backup moves to the end",
+        plans.SECTORS: "a GPT on the disk counts in sectors of 512 bytes",
         plans.BEHIND_DISK: (
             f"every partition ends before {exact(condition.offset)}, and nothing but zeros and a GPT's backup, which"
             " moves, lies behind it"
