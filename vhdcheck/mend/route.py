@@ -224,6 +224,8 @@ class _Maker:
         kinds = (footer.disk_type, other)
         identity = Identity(footer.unique_id, footer.timestamp)
         route = self._rebuilt(identity, _Old(footer.current_size, kinds, used), steps, [*conditions, *more])
+        if not route.plan.possible:
+            return route
         return replace(route, corrected=corrected, after=after, plan=replace(route.plan, changes=made))
 
     def _first_steps(self, corrected: Patched, made: tuple[Change, ...]) -> tuple[list[Step], list[Condition]]:
