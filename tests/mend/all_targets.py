@@ -3,7 +3,7 @@
 What the plan says that can be done is done, accepted by the target, and opened by qemu-img, 7zz, vhdiinfo (and
 vhd-util, where it is on PATH) with the same size; the guest's data is what `struct` alone reads of the image. What the
 plan says that cannot be done is refused with the same words. Prints how many refused images became accepted, by code,
-and what did not hold; exit status 1 then. Takes some ten minutes. `-k WORD`: only images with that in their names.
+and what did not hold; exit status 1 then. Takes a quarter of an hour on an idle machine. `-k WORD`: only images with that in their names.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def held(path: Path, out: Path, target: str, now: float) -> tuple[str, list[str]
         (assert_holds_the_same if rebuilt else assert_is_what_it_says)(path, out, mending)
     except AssertionError as error:
         wrong.append(f"other data: {error}")
-    if mending.plan.steps and not any(finding.slug == "content-looks-like-image" for finding in before.findings):
+    nested = {"content-looks-like-image", "vhd-in-vhd"} & {finding.slug for finding in before.findings}
+    if mending.plan.steps and not nested:  # of an image in the disk, some readers take that one
         wrong += opened_by_others(out, mending)
     return "accepted before" if before.ok else "became accepted", wrong
 
