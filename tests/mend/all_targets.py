@@ -3,7 +3,8 @@
 What the plan says that can be done is done, accepted by the target, and opened by qemu-img, 7zz, vhdiinfo (and
 vhd-util, where it is on PATH) with the same size; the guest's data is what `struct` alone reads of the image. What the
 plan says that cannot be done is refused with the same words. Prints how many refused images became accepted, by code,
-and what did not hold; exit status 1 then. Takes a quarter of an hour on an idle machine. `-k WORD`: only images with that in their names.
+and what did not hold; exit status 1 then. Takes a quarter of an hour on an
+idle machine. `-k WORD`: only images with that in their names.
 """
 
 from __future__ import annotations
