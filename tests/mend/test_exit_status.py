@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import pytest
 
-from fixtures.writer import GIB, MIB, dynamic, fixed
+from fixtures.writer import MIB, dynamic, fixed
 from vhdcheck import check
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Shell: TypeAlias = "Callable[..., int]"
 
-IMAGES: Final = {0: fixed(3 * MIB, unique_id=bytes(16)), 1: dynamic(2041 * GIB), 2: None}
+IMAGES: Final = {0: fixed(3 * MIB, unique_id=bytes(16)), 1: dynamic(10 * MIB, saved_state=1), 2: None}
 """An image that can be mended, one that cannot, and none, by the exit status."""
 
 

@@ -201,13 +201,11 @@ def test_the_command(run: Run, bad: Path, tmp_path: Path) -> None:
 
 
 def test_refused(run: Run, tmp_path: Path) -> None:
-    dynamic(41 * GIB, unique_id=bytes(16)).write(tmp_path / "in.vhd")
+    dynamic(41 * GIB, unique_id=bytes(16), blocks=[0], content={0: b"data"}).write(tmp_path / "in.vhd")
     done = run("in.vhd", "-o", "out.vhd")
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.splitlines() == [
-        "in.vhd: not mended, and nothing written:",
-        "  VHD701 virtual-size-over-limit: the disk is 1 GiB (1 073 741 824 bytes) larger than the limit",
-    ]
+    first, reason = done.stdout.splitlines()
+    assert (first, "no partition table" in reason) == ("in.vhd: not mended, and nothing written:", True)
     assert names(tmp_path) == {"in.vhd"}
     assert run("in.vhd", "-o", "out.vhd", "--max-virtual-size", "41GiB").returncode == 0
 
@@ -232,3 +230,30 @@ def test_an_image_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(SourceError, match="changed"):
         mend(bad, tmp_path / "out.vhd")
     assert names(tmp_path) == {"in.vhd"}
+
+
+def test_a_plan_alone(run: Run, tmp_path: Path) -> None:
+    """--dry-run writes nothing, and its last line is the command that does it."""
+    dynamic(10 * MIB, blocks=[1], content={1: b"data"}, unique_id=bytes(16)).write(tmp_path / "in.vhd")
+    done = run("in.vhd", "--dry-run", "--target", "azure")
+    assert (done.returncode, done.stderr, names(tmp_path)) == (0, "", {"in.vhd"})
+    first, *steps, command = done.stdout.splitlines()
+    assert (first, command.endswith("-m vhdcheck.mend in.vhd -o in-mended.vhd --target azure")) == (
+        "in.vhd: can be mended for azure:",
+        True,
+    )
+    assert steps[:5] == [
+        "  correct the footers and the dynamic header",
+        "  write the disk as a fixed one",
+        "  enlarge the disk by zeros, from 10 MiB (10 485 760 bytes) to 20 MiB (20 971 520 bytes)",
+        "  result: a fixed disk of 20 MiB (20 971 520 bytes), a file of 20 MiB (20 972 032 bytes)",
+        "  on the condition that no sector that a block's bitmap calls empty holds data",
+    ]
+    assert "GPT" in steps[5]
+    done = run("in.vhd", "-o", "out.vhd", "--target", "azure")
+    assert done.stdout.splitlines()[:4] == ["in.vhd: mended, as out.vhd", *steps[:3]]
+    assert run("out.vhd", "--dry-run", "--target", "azure").stdout == "out.vhd: nothing to mend\n"
+    (tmp_path / "no.vhd").write_bytes(b"<html>")
+    done = run("no.vhd", "--dry-run")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (1, "no.vhd: cannot be mended for rackspace:")
+    assert run("in.vhd").returncode == 2

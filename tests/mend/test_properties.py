@@ -98,7 +98,9 @@ def test_the_end_cut_off_within_the_footer(name: str, cut: int) -> None:
 def test_trailing_bytes(name: str, trailing: bytes) -> None:
     data = CLEAN[name] + trailing
     mending, written = mended(data)
-    if check(data, target="generic", now=NOW).image.tail is None:  # else what trails is a footer itself
+    if name.startswith("fixed") and len(trailing) % 512 in (0, 511) and any(trailing):
+        assert "may belong to the disk" in mending.reasons[0] or check(data, target="generic", now=NOW).image.tail
+    elif check(data, target="generic", now=NOW).image.tail is None:  # else what trails is a footer itself
         assert (written, mending.reasons) == (CLEAN[name], ())
 
 

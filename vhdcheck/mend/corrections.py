@@ -11,7 +11,7 @@ from vhdcheck.format import layout
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.limits import SEARCH
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import FIXED, KILLED
+from vhdcheck.format.structures import COOKIE, FIXED, KILLED, is_zero
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.footers import is_short, true_footer
 from vhdcheck.mend.headers import true_header
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vhdcheck.image import Image
     from vhdcheck.sources.source import Source
+    from vhdcheck.verdict.report import Report
 
 WRECK = 64
 """Bytes of a footer that may be wrong where it is still to be known for what it was: most of one are zeros."""
@@ -98,7 +99,41 @@ def corrections(reader: Source, image: Image, *, now: float, new_id: bytes) -> P
     def stands(raw: bytes) -> bool:
         return examine(with_footer(raw), targets.load("generic"), now=now).ok
 
-    return with_footer(true_footer(image, now=now, new_id=new_id, stands=stands))
+    patched = with_footer(true_footer(image, now=now, new_id=new_id, stands=stands))
+    if image.footer.is_sparse and not _footers_agree(image):
+        _refuse_another_disk(examine(patched, targets.load("generic"), now=now))
+    return patched
+
+
+def _footers_agree(image: Image) -> bool:
+    """Say whether both footers are there and say the same, so that neither is taken for the other."""
+    return (
+        image.tail is not None
+        and image.copy is not None
+        and image.tail.raw == image.copy.raw
+        and image.tail.checksum == image.tail.computed_checksum
+    )
+
+
+def _refuse_another_disk(after: Report) -> None:
+    """See that the footer that is taken for both belongs to all of the file.
+
+    Raises:
+        Unmendable: by its word blocks in use are behind the end of the disk, or something follows the image.
+    """
+    table, slack = after.image.table, after.image.slack
+    if table is not None and table.beyond_disk.count:
+        raise Unmendable(
+            "one footer is lost or damaged, and by the other one blocks in use would lie behind the end of the disk:"
+            " ask who made the image how large it is"
+        )
+    if slack is not None and COOKIE in slack.data:
+        raise Unmendable("the footers differ, and between them is a footer of another image: two images in one file")
+    if any(finding.slug == "leftover-data" for finding in after.findings):
+        raise Unmendable(
+            "the footers differ, and between the last block and the footer is data: of blocks that the table should"
+            " have, or of another image"
+        )
 
 
 def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
@@ -111,11 +146,33 @@ def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
     assert footer is not None  # the caller has one
     if footer is image.copy:
         return _place_of_a_lost_footer(reader, image)
-    if image.tail is None and footer.disk_type == FIXED and footer.offset != footer.current_size:
-        raise Unmendable("the footer before the trailing bytes does not stand at the end of the disk that it describes")
-    if image.tail is None and footer.offset + SEARCH < image.size:
-        raise Unmendable("more than 64 KiB follow the footer: what they hold has to be looked at first")
+    if image.tail is None and footer.disk_type == FIXED:
+        if footer.offset != footer.current_size:
+            raise Unmendable(
+                "the footer before the trailing bytes does not stand at the end of the disk that it describes"
+            )
+        _refuse_a_grown_disk(reader, footer.offset + FOOTER_SIZE)
     return footer.offset, footer.offset + (SHORT_FOOTER_SIZE if is_short(image) else FOOTER_SIZE)
+
+
+def _refuse_a_grown_disk(reader: Source, end: int) -> None:
+    """See that what follows a fixed disk's footer is not the rest of a disk that grew.
+
+    Such a disk keeps its old footer as data. With its new footer it is a whole number of sectors longer. What is not,
+    or is all zeros (`qemu-img resize -f raw`), can be cut off. More than SEARCH bytes are left to who reads the data.
+
+    Raises:
+        Unmendable: it may be.
+    """
+    length = reader.size - end
+    if length % SECTOR not in (0, SHORT_FOOTER_SIZE) or length > SEARCH:
+        return
+    (data,) = reader.read([Span(end, length)])
+    if data is None or not is_zero(data):
+        raise Unmendable(
+            f"the {length} bytes behind the footer may belong to the disk: one that grew keeps its old footer as data,"
+            " and its new one is damaged or missing. Ask who made the image how large it is"
+        )
 
 
 def _place_of_a_lost_footer(reader: Source, image: Image) -> tuple[int, int]:

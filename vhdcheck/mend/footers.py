@@ -1,15 +1,20 @@
-"""Which footer is the true one: only where the image leaves no choice."""
+"""Which footer is the true one: only where the image leaves no choice.
+
+What decides is in the file: the checksums, the copy, the file's length, the sizes and the geometry, which say the same
+thing three times, and the table. Who made the image proves nothing.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from vhdcheck.format import creators, layout
+from vhdcheck.format import layout
 from vhdcheck.format.geometry import MAX_GEOMETRY, geometry
 from vhdcheck.format.layout import FOOTER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.structures import (
     COOKIE,
     DYNAMIC,
+    EPOCH,
     FIXED,
     FORMAT_VERSION,
     NO_OFFSET,
@@ -19,12 +24,18 @@ from vhdcheck.format.structures import (
 )
 from vhdcheck.mend.errors import Unmendable
 from vhdcheck.mend.fields import FOOTER_SUM, is_from_the_future, mended_footer, put
+from vhdcheck.mend.writer import Identity
+from vhdcheck.mend.writer import footer as made_anew
 from vhdcheck.units import SECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vhdcheck.image import Image
+
+
+UNCONFIRMED: Final = ("timestamp", "creator_application", "creator_version", "creator_host_os", "unique_id")
+"""Fields that nothing else in a fixed disk's file says too."""
 
 
 def is_short(image: Image) -> bool:
@@ -51,7 +62,7 @@ def true_footer(image: Image, *, now: float, new_id: bytes, stands: Callable[[by
     short = is_short(image)
     sound = [_whole(footer) for footer in both if _is_sound(footer)]
     if not sound:
-        sound = [_whole(_confirmed_by_itself(image, both))]
+        sound = [_confirmed_by_itself(image, both, now, new_id)]
     first, last = _completed(sound[0], sound[-1], now)
     first = mended_footer(first, now=now, new_id=new_id, is_short=short)
     last = mended_footer(last, now=now, new_id=new_id, is_short=short)
@@ -99,31 +110,49 @@ def _differing(first: bytes, second: bytes) -> str:
     )
 
 
-def _confirmed_by_itself(image: Image, both: list[Footer]) -> Footer:
-    """Return a footer whose checksum alone is wrong: whatever another field says, a second one confirms.
+def _confirmed_by_itself(image: Image, both: list[Footer], now: float, new_id: bytes) -> bytes:
+    """Return the footer of an image of which no footer has a right checksum, 512 bytes, where the rest confirms it.
+
+    A fixed disk's has one witness for its size, type and geometry: the file's length. Nothing vouches for ID, time and
+    creator. Where a wrong byte among these explains the wrong checksum, it is not signed: the footer is made anew, with
+    another ID. A dynamic disk's has its copy for all of that.
 
     Raises:
         Unmendable: some field has no witness, or contradicts its own.
     """
     footer = both[0]
-    if footer.disk_type == FIXED:
-        is_placed = footer.data_offset == NO_OFFSET and footer.offset == footer.current_size
-    else:
-        header = image.header
-        is_placed = (
-            footer.disk_type == DYNAMIC
-            and len(both) > 1
-            and both[0].raw == both[1].raw
-            and header is not None
-            and header.checksum == header.computed_checksum
-            and header.max_table_entries == image.blocks_needed
-        )
-    if not (is_placed and _every_field_is_plausible(footer)):
+    if not (_is_confirmed(image, both) and _every_field_is_plausible(footer)):
         raise Unmendable(
             "no footer has a right checksum, and its fields do not confirm one another: nothing says what they"
             " should be. Ask for the image again"
         )
-    return footer
+    if footer.disk_type == FIXED and _is_explained_by_what_nothing_confirms(footer):
+        return made_anew(footer.current_size, FIXED, Identity(new_id, max(0, int(now) - EPOCH)))
+    return _whole(footer)
+
+
+def _is_confirmed(image: Image, both: list[Footer]) -> bool:
+    """Say whether the file confirms a footer's size and type."""
+    footer = both[0]
+    if footer.disk_type == FIXED:
+        return footer.data_offset == NO_OFFSET and footer.offset == footer.current_size
+    header = image.header
+    return (
+        footer.disk_type == DYNAMIC
+        and len(both) > 1
+        and both[0].raw == both[1].raw
+        and header is not None
+        and header.checksum == header.computed_checksum
+        and header.max_table_entries == image.blocks_needed
+    )
+
+
+def _is_explained_by_what_nothing_confirms(footer: Footer) -> bool:
+    """Say whether other values of time, creator and ID would make the checksum right: it is a sum of bytes."""
+    free = [footer.span(name) for name in UNCONFIRMED]
+    summed = ~footer.checksum & 0xFFFF_FFFF
+    least = ~checksum(put(footer.raw, **dict.fromkeys(UNCONFIRMED, 0)), FOOTER_SUM) & 0xFFFF_FFFF
+    return least <= summed <= least + 0xFF * sum(span.length for span in free)
 
 
 def _every_field_is_plausible(footer: Footer) -> bool:
@@ -132,8 +161,6 @@ def _every_field_is_plausible(footer: Footer) -> bool:
         and len(footer.raw) == FOOTER_SIZE
         and footer.features == 2  # noqa: PLR2004 (the reserved bit alone)
         and footer.file_format_version == FORMAT_VERSION
-        and footer.creator_application in creators.CREATORS
-        and footer.creator_host_os in creators.HOSTS
         and footer.original_size == footer.current_size > 0
         and footer.current_size % SECTOR == 0
         and footer.geometry in (geometry(footer.current_size), MAX_GEOMETRY)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import SourceError
 from vhdcheck.format.span import Span
+from vhdcheck.mend.holes import CANNOT_TELL, extents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,7 @@ PIECE: Final = 1 << 20
 """Bytes copied at a time by a system without a call for it."""
 AT_ONCE: Final = 1 << 30
 """Bytes that one call copies at the most: it cannot be interrupted meanwhile."""
-_NO_HOLES: Final = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_NO_COPY: Final = (*_NO_HOLES, errno.EXDEV, errno.EPERM, errno.EBADF)
+_NO_COPY: Final = (*CANNOT_TELL, errno.EXDEV, errno.EPERM, errno.EBADF)
 
 
 def copy(reader: FileSource, out: BinaryIO, end: int) -> Iterator[int]:
@@ -41,29 +41,11 @@ def copy(reader: FileSource, out: BinaryIO, end: int) -> Iterator[int]:
         SourceError: a read failed, or the file became shorter.
         OSError: a write failed.
     """
-    for start, stop in _extents(reader.fileno(), min(end, reader.size)):
+    for start, stop in extents(reader.fileno(), 0, min(end, reader.size)):
         at = start
         while at < stop:
             at += _copied(reader, out, at, stop)
             yield at
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a file that are not holes; all of it where the system cannot tell."""
-    start = 0
-    while start < size:
-        try:
-            start = os.lseek(descriptor, start, os.SEEK_DATA)
-            end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        except (OSError, AttributeError) as error:
-            if getattr(error, "errno", None) == errno.ENXIO:  # the rest is a hole
-                return
-            if isinstance(error, OSError) and error.errno not in _NO_HOLES:
-                raise
-            end = size
-        if start < size:
-            yield start, min(end, size)
-        start = end
 
 
 def _copied(reader: FileSource, out: BinaryIO, start: int, end: int) -> int:

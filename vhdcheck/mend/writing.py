@@ -12,7 +12,7 @@ from vhdcheck.sources.local import FileSource
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
     from vhdcheck.mend.corrections import Patched
@@ -31,32 +31,42 @@ def opened_for_copying(source: str | os.PathLike[str], out: str | os.PathLike[st
         yield reader
 
 
-def write_new(reader: FileSource, patched: Patched, out: str | os.PathLike[str]) -> None:
+def write_new(reader: FileSource, out: str | os.PathLike[str], fill: Callable[[BinaryIO], None]) -> None:
     """Write the mended copy under a new name, with the image's permissions.
+
+    Args:
+        reader: the image.
+        out: the new name.
+        fill: writes into a new file, and proves what it wrote.
 
     Raises:
         SourceError: it cannot be written, the name is taken meanwhile, or the image changed.
     """
     with replacing(out, source=reader.name, like=reader.fileno()) as new:
-        _fill(new.file, reader, patched)
+        fill(new.file)
         reader.verify()
         new.commit()
 
 
-def write_over(reader: FileSource, patched: Patched, source: str | os.PathLike[str]) -> None:
+def write_over(reader: FileSource, source: str | os.PathLike[str], fill: Callable[[BinaryIO], None]) -> None:
     """Put the mended copy in the image's place; a symbolic link to it stays.
+
+    Args:
+        reader: the image.
+        source: its name.
+        fill: writes into a new file, and proves what it wrote.
 
     Raises:
         SourceError: it cannot be written, the image changed, is a device, is written to by others, or has other names,
             which would keep the old.
     """
     with in_place(source) as image, image.replaced() as new:
-        _fill(new.file, reader, patched)
+        fill(new.file)
         reader.verify()
         new.commit()
 
 
-def _fill(out: BinaryIO, reader: FileSource, patched: Patched) -> None:
+def copy_patched(out: BinaryIO, reader: FileSource, patched: Patched) -> None:
     """Copy what the image has, leave its holes, and lay the patches over."""
     out.truncate(patched.size)
     for _ in copy(reader, out, patched.size):
@@ -64,3 +74,4 @@ def _fill(out: BinaryIO, reader: FileSource, patched: Patched) -> None:
     for offset, data in patched.patches.items():
         out.seek(offset)
         out.write(data)
+    out.flush()

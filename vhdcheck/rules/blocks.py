@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, DIFFERENCING, Batmap
+from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, COOKIE, DIFFERENCING, Batmap
 from vhdcheck.rules.registry import NOTE, WARNING, Fault, rule
 from vhdcheck.rules.table import examples
 from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
@@ -40,7 +40,14 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
         )
 
 
-@rule("VHD402", "leftover-data", part="slack", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD402",
+    "leftover-data",
+    part="slack",
+    severity=WARNING,
+    doubts="description",
+    spec="Block Allocation Table and Data Blocks",
+)
 def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
     """The unused space before the footer holds data.
 
@@ -60,6 +67,7 @@ def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
             Span(slack.offset + first, slack.length - first, "slack"),
             expected="zeros",
             found=slack.data[first : first + 16].hex(" "),
+            doubts="data" if COOKIE in slack.data else None,  # the footer of another image
         )
 
 

@@ -42,6 +42,7 @@ def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
             footer.span("data_offset"),
             expected=f"0x{NO_OFFSET:016x}",
             found=f"0x{footer.data_offset:016x}",
+            doubts="description" if footer.offset == footer.current_size else None,  # its length says that it is fixed
         )
 
 

@@ -98,6 +98,8 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
             expected="zeros",
             found=_found(header, kept[0]),
             related=tuple(header.span(name) for name in kept[1:]),
+            # A child names its parent: without ID and name these are left-overs, and the disk is no child's.
+            doubts=None if {"parent_unique_id", "parent_unicode_name"} & set(kept) else "description",
         )
 
 

@@ -68,6 +68,8 @@ class Fault(NamedTuple):
     found: str = ""
     fix: str | None = ""
     related: tuple[Span, ...] = ()
+    doubts: Doubt | None = None
+    """What it puts in doubt, where that is not what the rule says."""
 
 
 RuleFunction = Callable[..., Iterator[Fault]]
@@ -142,7 +144,7 @@ class Rule:
             fix="" if fault.fix is None else fault.fix or self.fix,
             related=fault.related,
             raised_by=target.name if raised else "",
-            doubts=self.doubts,
+            doubts=self.doubts if fault.doubts is None else fault.doubts,
         )
 
 

@@ -1,0 +1,64 @@
+"""What the caller wants of a mending, and the command that says so: it can be pasted where it was printed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vhdcheck import targets
+
+if TYPE_CHECKING:
+    from vhdcheck.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants besides the target's acceptance."""
+
+    to: str = ""
+    """`fixed` or `dynamic`; empty for whichever the target takes, the image's own type first."""
+    raw: bool = False
+    """Take the file for a raw disk."""
+    out: str = ""
+    """The copy's name, for the command; empty for one that does not exist yet."""
+    in_place: bool = False
+    target: str = ""
+    """The target's name or file, for the command."""
+
+
+def command_for(target: Target, wish: Wish, source: str, *, raw: bool) -> tuple[str, ...]:
+    """Write the command; the program as it was run, and a name for the copy that does not exist yet."""
+    out = wish.out or free_name(Path(source).with_name(f"{Path(source).stem}-mended.vhd"))
+    words = [*_program(), source, *(["--in-place"] if wish.in_place and not raw else ["-o", out])]
+    base = target
+    name = wish.target or target.name
+    if name != targets.DEFAULT:
+        words += ["--target", name]
+    if wish.target or name in targets.names():
+        base = targets.load(name)
+    for option, value, usual in (
+        ("--max-virtual-size", target.max_virtual_size, base.max_virtual_size),
+        ("--max-physical-size", target.max_physical_size, base.max_physical_size),
+    ):
+        if value != usual and value is not None:
+            words += [option, str(value)]
+    return (*words, *(["--to", wish.to] if wish.to else []), *(["--raw"] if raw else []))
+
+
+def _program() -> tuple[str, ...]:
+    """Return what runs this command here: the script, where one was run, or the interpreter and the module."""
+    script = Path(sys.argv[0]) if sys.argv and sys.argv[0] else None
+    if script is not None and script.name in ("vhdcheck", "vhdcheck-mend", "vhdcheck-tasks"):
+        beside = script.with_name("vhdcheck-mend")
+        if beside.exists():
+            return (str(beside) if os.sep in sys.argv[0] else beside.name,)
+    return sys.executable or "python3", "-m", "vhdcheck.mend"
+
+
+def free_name(path: Path) -> str:
+    """Return a name that nothing has: this one, or with a number."""
+    tries = (path, *(path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 100)))
+    return str(next((name for name in tries if not os.path.lexists(name)), path))
