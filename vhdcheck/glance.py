@@ -19,6 +19,7 @@ when the image is in the staging area, and in no store yet. Four habits of Glanc
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,12 @@ from taskflow.patterns import linear_flow
 
 import vhdcheck
 from vhdcheck import targets
+from vhdcheck.escape import printable
 from vhdcheck.report.words import lines
 from vhdcheck.verdict.codes import Code, message
 
 if TYPE_CHECKING:
-    from vhdcheck import Report, Target
+    from vhdcheck import Report
 
 LOG: Final = logging.getLogger(__name__)
 CONF: Final = cfg.CONF
@@ -47,6 +49,7 @@ CONF.register_opts(
         cfg.StrOpt("max_physical_size", help="Limit on the file's length, instead of the target's."),
         cfg.StrOpt("refuse", default="error", choices=("error", "warning"), help="The least that refuses an image."),
         cfg.ListOpt("disk_formats", default=["vhd"], help="Disk formats of the images to look at. Others pass."),
+        cfg.BoolOpt("mend", default=False, help="Mend an image whose repair is certain, in place of refusing it."),
     ),
     group="vhdcheck",
 )
@@ -85,36 +88,67 @@ class _Check(task.Task):
         """
         self._path = Path(file_path.removeprefix("file://"))
         with self._wrapper as action:
-            disk_format, container = action.image_disk_format, action.image_container_format
+            disk_format, is_bare = action.image_disk_format, action.image_container_format == "bare"
+            is_signed = "img_signature" in action.image_extra_properties  # mended, it would be another image
         try:
             if disk_format not in CONF.vhdcheck.disk_formats:
                 return
-            refused = self._judge(self._path, is_inspected=container == "bare")
+            refused = self._judge(self._path, is_bare=is_bare, may_mend=CONF.vhdcheck.mend and not is_signed)
         except Exception as problem:
             LOG.exception("image %s: vhdcheck could not check it", self._wrapper.image_id)
             raise UploadException(NOT_CHECKED) from problem
         if refused:
             raise UploadException(refused)
 
-    def _judge(self, path: Path, *, is_inspected: bool) -> str | None:
-        """Check, log what was found, and return why the image is refused."""
-        report = vhdcheck.check(
-            path,
-            target=_target(),
-            max_virtual_size=CONF.vhdcheck.max_virtual_size,
-            max_physical_size=CONF.vhdcheck.max_physical_size,
-            name=str(self._wrapper.image_id),
-        )
-        refused = _refused(report, is_inspected=is_inspected)
-        for finding in report.findings:
-            level = logging.INFO if finding.severity == vhdcheck.Severity.NOTE else logging.WARNING
-            head = f"{finding.severity.word}[{finding.rule}] {finding.slug}"
-            LOG.log(level, "image %s: %s: %s", report.source, head, "; ".join(lines(finding, report.source)))
+    def _judge(self, path: Path, *, is_bare: bool, may_mend: bool) -> str | None:
+        """Check, log what was found, mend if that is wanted, and return why the image is refused."""
+        report = self._checked(path)
+        refused = _refused(report, is_bare=is_bare)
+        if refused and may_mend and self._is_mended(path):
+            report = self._checked(path)
+            refused = _refused(report, is_bare=is_bare)
         LOG.info("image %s: %s", report.source, f"refused: {refused}" if refused else "accepted")
         if not refused and report.image.footer is not None:
             self._wrapper.__class__ = _Sized
             self._wrapper.virtual_size = report.image.footer.current_size
         return refused
+
+    def _checked(self, path: Path) -> Report:
+        """Check, and log each finding."""
+        report = vhdcheck.check(path, **_judged_for(), name=str(self._wrapper.image_id))
+        for finding in report.findings:
+            level = logging.INFO if finding.severity == vhdcheck.Severity.NOTE else logging.WARNING
+            head = f"{finding.severity.word}[{finding.rule}] {finding.slug}"
+            LOG.log(level, "image %s: %s: %s", report.source, head, "; ".join(lines(finding, report.source)))
+        return report
+
+    def _is_mended(self, path: Path) -> bool:
+        """Mend the staged file, if its repair is certain; log what was done, or why nothing was."""
+        from vhdcheck.mend import mend, plan  # noqa: PLC0415 (it needs construct, which a plugin may not fail to load by)
+
+        image, judged_for = self._wrapper.image_id, _judged_for()
+        planned = plan(path, **judged_for)
+        if not planned.possible or not planned.steps or planned.conditions:
+            why = "; ".join(planned.reasons) or "that depends on the guest's data"
+            LOG.info("image %s: not mended: %s", image, printable(why))
+            return False
+        steps = ", ".join(step.kind for step in planned.steps)
+        algorithm = CONF.hashing_algorithm
+        before = _digest(path, algorithm)
+        LOG.info("image %s: to be mended: %s; %s %s", image, steps, algorithm, before)
+        try:
+            done = mend(path, in_place=True, **judged_for)
+        except vhdcheck.VhdcheckError:
+            LOG.exception("image %s: not mended", image)
+            return False
+        if not done.ok:
+            LOG.warning("image %s: not mended: %s", image, printable("; ".join(done.reasons)))
+            return False
+        with self._wrapper as action:
+            action.set_image_attribute(size=path.stat().st_size)
+        after = _digest(path, algorithm)
+        LOG.warning("image %s: mended: %s; %s of the file before %s, after %s", image, steps, algorithm, before, after)
+        return True
 
     def revert(self, *_: object, **__: object) -> None:
         """Put the image back to `queued`, and remove its file. If another import has them now, this raises before."""
@@ -149,18 +183,26 @@ class _Sized(ImportActionWrapper):
         super().__exit__(kind, problem, trace)
 
 
-def _target() -> Target:
-    """Load the target. Whether Glance takes fixed disks is asked of its own configuration."""
-    target = targets.load(CONF.vhdcheck.target)
-    return replace(target, disk_types=("fixed", "dynamic")) if target == targets.load("glance") else target
+def _judged_for() -> dict[str, Any]:
+    """Return target and limits. Whether Glance takes fixed disks is asked of its own configuration."""
+    ours, target = CONF.vhdcheck, targets.load(CONF.vhdcheck.target)
+    if target == targets.load("glance"):
+        target = replace(target, disk_types=("fixed", "dynamic"))
+    return {"target": target, "max_virtual_size": ours.max_virtual_size, "max_physical_size": ours.max_physical_size}
 
 
-def _refused(report: Report, *, is_inspected: bool) -> str | None:
+def _digest(path: Path, algorithm: str) -> str:
+    """Sum a file up, as Glance does: it states the same of what it stores, as `os_hash_value`."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _refused(report: Report, *, is_bare: bool) -> str | None:
     """Say why an image is refused, in the task's words; None if it is not."""
     least = vhdcheck.Severity[CONF.vhdcheck.refuse.upper()]
     if report.findings and report.findings[0].severity >= least:  # the worst comes first
         return f"{report.message or UNSPECIFIED} ({report.findings[0].rule} {report.findings[0].slug})"
     is_fixed = report.image.footer is not None and not report.image.footer.is_sparse
-    if is_fixed and is_inspected and CONF.image_format.require_image_format_match:
+    if is_fixed and is_bare and CONF.image_format.require_image_format_match:
         return f"{UNSPECIFIED} ({FIXED})"
     return None
