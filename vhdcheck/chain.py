@@ -52,7 +52,9 @@ class Chain:
     depth: int = 0
     """Parents in all, also where not all of them were examined."""
     given: int = 0
-    """Files among which the parents were looked for."""
+    """Images among which the parents were looked for."""
+    unread: int = 0
+    """Files that were to be among them, and could not be read."""
 
     @property
     def is_whole(self) -> bool:

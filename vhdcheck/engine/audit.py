@@ -118,9 +118,9 @@ def checked(source: str, options: CheckOptions, watch: Callable[[Source], Source
     return replace(report, image=slimmed(report.image))
 
 
-def with_family(result: Report | Failure, parents: Parents, *, now: float | None = None) -> Report | Failure:
-    """Add what is found of the parents of an image; here, not in a worker, so that all files are looked at once."""
-    if isinstance(result, Failure):
+def with_family(result: Report | Failure, parents: Parents | None, *, now: float | None = None) -> Report | Failure:
+    """Add what is found of an image's parents, where some are given; not in a worker, so that each is read once."""
+    if parents is None or isinstance(result, Failure):
         return result
     try:
         return with_chain(result, result.source, parents, now=now)

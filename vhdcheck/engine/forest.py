@@ -18,7 +18,6 @@ from vhdcheck.format.structures import FIXED
 from vhdcheck.verdict.report import Failure, Report
 
 if TYPE_CHECKING:
-
     from vhdcheck.image import Image
 
 State: TypeAlias = Literal["root", "child", "orphan", "ambiguous", "circle"]
@@ -84,9 +83,9 @@ class Counts(NamedTuple):
     """Files that have no footer."""
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every chain ends with a disk that stands alone, and nothing is damaged or unknown."""
-        return not (self.orphans or self.ambiguous or self.circles or self.refused or self.not_checked)
+    def broken(self) -> int:
+        """Images whose parents are not here, cannot be told apart, or lead in a circle."""
+        return self.orphans + self.ambiguous + self.circles
 
 
 class Forest:

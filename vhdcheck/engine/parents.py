@@ -73,6 +73,8 @@ class Parents:
         """
         self._opening = opening or _opened
         self._keys: set[object] = set()
+        self.unread = 0
+        """Files that could not be read, and may have been parents."""
         self._by_id: dict[bytes, list[Entry]] = {}
         self._by_name: dict[str, list[Entry]] = {}
         for source in sources:
@@ -94,6 +96,13 @@ class Parents:
             self._keys.add(entry.key)
             self._by_id.setdefault(entry.unique_id, []).append(entry)
             self._by_name.clear()
+
+    def add_if_readable(self, source: Readable) -> None:
+        """Add a file, or count it where it cannot be read: one of a folder, which nobody named."""
+        try:
+            self.add(source)
+        except SourceError:
+            self.unread += 1
 
     def walk(self, key: object, image: Image) -> tuple[list[Entry], End, tuple[Entry, ...]]:
         """Look up the parents of a differencing disk.
@@ -156,7 +165,7 @@ class Parents:
         if end == "missing" and last.header is not None and len(parents) == len(entries):
             same = tuple(self.named(file_name(last.header.parent_name)))
         at_end = tuple(entry.name for entry in same[:SHOWN])
-        return Chain(name, slimmed(image), parents, end, at_end, len(entries), len(self))
+        return Chain(name, slimmed(image), parents, end, at_end, len(entries), len(self), self.unread)
 
     def _examined(self, entry: Entry, judged: Callable[[Source], Report]) -> Parent:
         report = self._report(entry, judged)

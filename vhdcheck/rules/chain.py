@@ -90,7 +90,8 @@ def parent_missing(chain: Chain) -> Iterator[Fault]:
             f"the parent{whose} is not among the {among}",
             _at(chain, "parent_unique_id"),
             expected=_stated(image),
-            found="no file with this ID",
+            found="no file with this ID"
+            + (f"; {count(chain.unread, 'file')} could not be read" if chain.unread else ""),
         )
 
 

@@ -25,8 +25,8 @@ SCHEMA_VERSION: Final = 1
 
 def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write the forest as JSON, in ASCII; an image a line, so that a million of them need no more memory than they."""
-    del context  # nothing in it changes a document for programs
     forest, rows, counts = grown(checked)
+    context.results.broken_chains = counts.broken
     yield f'{{"schema_version": {SCHEMA_VERSION}, "tool": {{"name": "vhdcheck", "version": "{__version__}"}},\n'
     yield '"images": ['
     above: list[Row] = []
@@ -39,7 +39,7 @@ def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str
     yield json.dumps(
         [{"source": as_unicode(each.source), "reason": as_unicode(each.reason)} for each in forest.failures]
     )
-    yield f',\n"summary": {json.dumps({**counts._asdict(), "is_whole": counts.is_whole})}}}\n'
+    yield f',\n"summary": {json.dumps({**counts._asdict(), "broken": counts.broken})}}}\n'
 
 
 def _image(row: Row, parent: str | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ ASCII: Final = ("|- ", "`- ", "|  ")
 def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write the trees, what could not be checked, and the census."""
     forest, rows, counts = grown(checked)
+    context.results.broken_chains = counts.broken
     lines = ASCII if not _can_encode("├└│", context.encoding) else UNICODE
     lasts: list[bool] = []
     for row in rows:
@@ -37,7 +38,7 @@ def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str
         yield f"{line}\n"
 
 
-def _can_encode(text: str, encoding: str) -> bool:
+def _can_encode(text: str, encoding: str | None) -> bool:
     try:
         text.encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -57,16 +57,16 @@ def dependents(row: Row) -> str:
 def census(counts: Counts) -> Iterator[str]:
     """Say in lines what all of them come to."""
     parts = (
-        (counts.roots, "stand alone"),
-        (counts.leaves, "are the end of a chain"),
-        (counts.orphans, "have no parent here"),
-        (counts.ambiguous, "have a parent that cannot be told from another image"),
-        (counts.circles, "are in a circle"),
-        (counts.refused, "are damaged"),
-        (counts.not_checked, "could not be checked"),
-        (counts.no_images, "are no VHD"),
+        ("stand-alone disks", counts.roots),
+        ("ends of chains", counts.leaves),
+        ("without their parent here", counts.orphans),
+        ("with several images that may be the parent", counts.ambiguous),
+        ("in a circle", counts.circles),
+        ("damaged", counts.refused),
+        ("not checked", counts.not_checked),
+        ("no VHD", counts.no_images),
     )
-    told = ", ".join(f"{grouped(number)} {words}" for number, words in parts if number)
-    yield f"{count(counts.images, 'image')}" + (f": {told}" if told else "")
+    told = ", ".join(f"{words} {grouped(number)}" for words, number in parts if number)
+    yield count(counts.images, "image") + (f": {told}" if told else "")
     if counts.deepest > 1:
         yield f"the longest chain has {count(counts.deepest, 'image')}"
