@@ -31,6 +31,8 @@ class Parent:
     image: Image
     refused_for: tuple[str, ...] = ()
     """Rules by which the format refuses it, as `VHD105 footer-checksum`; empty where it is sound."""
+    in_doubt: tuple[str, ...] = ()
+    """What puts its own data in doubt, in the same words."""
     modified: float | None = None
     """When the file was last written, in Unix seconds; None where nothing tells."""
     source: Any = None

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from vhdcheck.chain import Chain, Parent, file_name, has_parent
 from vhdcheck.engine.plan import Known, steps
 from vhdcheck.errors import SourceError
+from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.image import Image, slimmed
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
@@ -36,6 +37,8 @@ EXAMINED: Final = 256
 """Parents of one image that are examined. XenServer allows 30, and real chains end long before."""
 ENOUGH: Final = frozenset({"header", "no_header", "image"})
 """Parts of which the first that is known says who an image is."""
+SETTLED: Final = frozenset({"differencing-disk", "parent-is-itself"})
+"""Rules whose doubt a whole chain settles: what is missing is there, and no second file has the parent's ID."""
 SHOWN: Final = 8
 """Files that are named where a chain ends because of them."""
 LATEST: Final = 253_402_300_799
@@ -104,6 +107,23 @@ class Parents:
         except SourceError:
             self.unread += 1
 
+    def add_folder(self, folder: str | os.PathLike[str]) -> None:
+        """Add the images in a folder and in those within it; what cannot be read there is counted.
+
+        Raises:
+            SourceError: it is no folder that can be read.
+        """
+
+        def fails(error: OSError) -> None:
+            if error.filename == os.fspath(folder):
+                raise SourceError(f"{os.fspath(folder)}: {error.strerror or error}") from error
+
+        for path, folders, files in os.walk(folder, onerror=fails):
+            folders.sort()
+            for name in sorted(files):
+                if name.lower().endswith(SUFFIXES):
+                    self.add_if_readable(os.path.join(path, name))
+
     def walk(self, key: object, image: Image) -> tuple[list[Entry], End, tuple[Entry, ...]]:
         """Look up the parents of a differencing disk.
 
@@ -169,9 +189,10 @@ class Parents:
 
     def _examined(self, entry: Entry, judged: Callable[[Source], Report]) -> Parent:
         report = self._report(entry, judged)
-        faults = [each for each in report.findings if each.severity == Severity.ERROR]
-        refused = tuple(f"{each.rule} {each.slug}" for each in faults)
-        return Parent(entry.name, slimmed(report.image), refused, entry.modified, entry.source)
+        refused = tuple(f"{each.rule} {each.slug}" for each in report.findings if each.severity == Severity.ERROR)
+        doubts = [each for each in report.findings if each.doubts == "data" and each.slug not in SETTLED]
+        in_doubt = tuple(f"{each.rule} {each.slug}: {each.message}" for each in doubts)
+        return Parent(entry.name, slimmed(report.image), refused, in_doubt, entry.modified, entry.source)
 
     def _report(self, entry: Entry, judged: Callable[[Source], Report]) -> Report:
         with self._opening(entry.source) as reader:
@@ -200,9 +221,13 @@ def entry_of(reader: Source, source: Readable) -> Entry | None:
     if image.footer is None:
         return None
     unique_id, parent_id = _ids(image)
+    return Entry(reader.name, source, key_of(source), unique_id, parent_id, has_parent(image), modified(reader))
+
+
+def modified(reader: Source) -> float | None:
+    """Return when a file was last written, in Unix seconds; None where nothing tells."""
     descriptor: Any = getattr(reader, "fileno", None)
-    modified = None if descriptor is None else min(os.fstat(descriptor()).st_mtime, LATEST)
-    return Entry(reader.name, source, key_of(source), unique_id, parent_id, has_parent(image), modified)
+    return None if descriptor is None else min(os.fstat(descriptor()).st_mtime, LATEST)
 
 
 def _ids(image: Image) -> tuple[bytes, bytes]:
