@@ -164,8 +164,12 @@ def _parents(options: Options) -> Parents | None:
 
     parents = Parents(options.parent)
     walk = Walk()
-    for image in walk.images(options.parents):
-        parents.add_if_readable(image)
+    for path in options.parents:
+        if is_folder(path) or is_pattern(path):
+            for image in walk.images(expanded([path])):
+                parents.add_if_readable(image)
+        else:
+            parents.add(path)
     if walk.problems:
         name, reason = walk.problems[0]
         raise SourceError(f"{name}: {reason}")
