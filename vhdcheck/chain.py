@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from vhdcheck.format.structures import DIFFERENCING
+from vhdcheck.format.structures import DIFFERENCING, FIXED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +89,15 @@ def has_parent(image: Image) -> bool:
 def file_name(path: str) -> str:
     """Return what a path ends in, whichever system wrote it, for comparisons: names differ there in more than case."""
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1].casefold()
+
+
+def own_data(image: Image) -> int:
+    """Count the bytes of the disk that lie in an image's own file: its blocks in use, or all of a fixed disk."""
+    footer = image.footer
+    if footer is None:
+        return 0
+    if footer.disk_type == FIXED:
+        return footer.current_size
+    if image.table is None or image.header is None:
+        return 0
+    return image.table.used * image.header.block_size

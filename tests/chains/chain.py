@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fixtures.writer import KIB, MIB, SECTOR, Locator, differencing, dynamic, fixed
 
@@ -50,10 +50,11 @@ def written(folder: Path, depth: int, seed: int, *, whole_bytes: bool = False) -
                 at = block * block_size + sector * SECTOR
                 if bitmap[block][sector // 8] >> (7 - sector % 8) & 1 and at < size:
                     seen[at : at + SECTOR] = content[block][sector * SECTOR : (sector + 1) * SECTOR]
-        options = {"blocks": blocks, "block_size": block_size, "content": content, "bitmap": bitmap}
+        options: dict[str, Any] = {"blocks": blocks, "block_size": block_size, "content": content, "bitmap": bitmap}
         if level:
-            named = {"parent_name": f"{level - 1}.vhd", "locators": [Locator(b"W2ru", f".\\{level - 1}.vhd")]}
-            options |= {"parent_id": identity(level), "parent_timestamp": 0, **named}
+            name = f"{level - 1}.vhd"
+            options |= {"parent_id": identity(level), "parent_timestamp": 0}
+            options |= {"parent_name": name, "locators": [Locator(b"W2ru", f".\\{name}")]}
             image = differencing(size, unique_id=identity(level + 1), **options)
         elif chance.random() < 0.3:
             seen[:] = chance.randbytes(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from shutil import which
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -118,9 +118,9 @@ def test_sizes(sizes: tuple[int, ...], reason: str, tmp_path: Path) -> None:
     bits = (b"\xff", b"\x0f", b"\x03")
     for level, size in enumerate(reversed(sizes)):
         blocks = range(size // 2)
-        options = {"blocks": blocks, "unique_id": identity(level + 1), "bitmap": bits[level]}
+        options: dict[str, Any] = {"blocks": blocks, "unique_id": identity(level + 1), "bitmap": bits[level]}
         options["content"] = {block: bytes([level + 1]) * (2 * MIB) for block in blocks}
-        child = {"parent_id": identity(level), "parent_timestamp": 0}
+        child: dict[str, Any] = {"parent_id": identity(level), "parent_timestamp": 0}
         image = differencing(size * MIB, **child, **options) if level else dynamic(size * MIB, **options)
         paths.append(image.write(tmp_path / f"{level}.vhd"))
     result = mend(paths[-1], tmp_path / "out.vhd", target="generic", to="fixed", parents=paths)

@@ -34,7 +34,7 @@ def link(folder: Path, number: int, above: int = 0, name: str = "", **options: A
     return differencing(4 * MIB, parent_id=identity(above), **options).write(folder / (name or f"{number}.vhd"))
 
 
-def slugs(path: Path, *parents: Any, target: str = "generic") -> list[str]:
+def slugs(path: Path | bytes, *parents: Any, target: str = "generic") -> list[str]:
     """Check an image with parents, and return what is found."""
     return sorted(finding.slug for finding in check(path, parents=parents, target=target, now=NOW).findings)
 

@@ -10,15 +10,11 @@ one. Nothing here recurses: a chain may be longer than Python's stack is deep.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from vhdcheck.chain import has_parent
+from vhdcheck.chain import has_parent, own_data
 from vhdcheck.engine.parents import NOBODY, key_of
-from vhdcheck.format.structures import FIXED
 from vhdcheck.verdict.report import Failure, Report
-
-if TYPE_CHECKING:
-    from vhdcheck.image import Image
 
 State: TypeAlias = Literal["root", "child", "orphan", "ambiguous", "circle"]
 """Stands alone; its parent is here; its parent is not here; several images have its parent's ID; its parents lead back
@@ -147,19 +143,10 @@ def _node(report: Report) -> Node | None:
         disk_type=footer.disk_type,
         size=footer.current_size,
         length=report.size,
-        own=_own(image),
+        own=own_data(image),
         refused=not report.ok,
         is_child=child,
     )
-
-
-def _own(image: Image) -> int:
-    footer = image.footer
-    if footer is None or footer.disk_type == FIXED:
-        return 0 if footer is None else footer.current_size
-    if image.table is None or image.header is None:
-        return 0
-    return image.table.used * image.header.block_size
 
 
 class _Linked:
