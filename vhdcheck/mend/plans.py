@@ -21,6 +21,8 @@ CORRECT, CUT, REBUILD, MAKE_FIXED, MAKE_DYNAMIC, ENLARGE, SHRINK, WRAP = (
     "shrink",
     "wrap",
 )
+FLATTEN: Final = "flatten"
+"""A differencing disk and its parents become one disk; `before` is how many parents."""
 UNMARKED, BEHIND_DISK, BETWEEN, BEHIND_FOOTER, PARTITIONS, SECTORS, FITS = (
     "unmarked-sectors-hold-nothing",
     "nothing-behind-the-new-end",

@@ -25,6 +25,8 @@ class Wish:
     out: str = ""
     """The copy's name, for the command; empty for one that does not exist yet."""
     in_place: bool = False
+    parents: tuple[str, ...] = ()
+    """Files that were given for parents, for the command: those that the chain needs, the nearest first."""
     target: str = ""
     """The target's name or file, for the command."""
 
@@ -33,6 +35,8 @@ def command_for(target: Target, wish: Wish, source: str, *, raw: bool) -> tuple[
     """Write the command; the program as it was run, and a name for the copy that does not exist yet."""
     out = wish.out or free_name(Path(source).with_name(f"{Path(source).stem}-mended.vhd"))
     words = [*_program(), source, *(["--in-place"] if wish.in_place and not raw else ["-o", out])]
+    for parent in wish.parents:
+        words += ["--parent", parent]
     base = target
     name = wish.target or target.name
     if name != targets.DEFAULT:

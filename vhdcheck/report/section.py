@@ -54,7 +54,7 @@ def section(result: Report | Failure, name: str, cells: int | None) -> Iterator[
         return
     if result.message:
         yield f'<p class="message">{text(result.message)}</p>'
-    yield f"<p>{text(paragraph(result.image))}</p>"
+    yield f"<p>{text(paragraph(result.image, result.chain))}</p>"
     if result.image.unexamined:
         yield f"<p>Not examined: {text('; '.join(result.image.unexamined))}.</p>"
     maps = Section(result, name, cells)
