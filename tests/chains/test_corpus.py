@@ -37,7 +37,7 @@ def test_real_chains(child: str, parent: str, tmp_path: Path) -> None:
         assert (report.chain.is_sound, report.code) == (True, code)
     result = mend(path, tmp_path / "out.vhd", parents=given, target="generic", now=1_830_000_000)
     assert result.reasons == ()
-    footer = report.image.footer
+    footer = result.before.image.footer
     assert footer is not None
     if path.name != "fat-differential.vhd":  # of its bitmap some bytes are neither 0 nor 255: by 7-Zip below
         assert result.sha256 == _read(path, given[0], footer.current_size)
@@ -63,7 +63,7 @@ def test_a_child_by_windows_as_7zip_sees_it(tmp_path: Path) -> None:
     result = mend(
         tmp_path / "fat-differential.vhd", tmp_path / "out.vhd", target="generic", parents=[tmp_path / "fat-parent.vhd"]
     )
-    command = ["7zz", "e", "-tvhd", "-so", tmp_path / "fat-differential.vhd"]
+    command = ["7zz", "e", "-tvhd", "-so", str(tmp_path / "fat-differential.vhd")]
     read = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
     assert result.sha256 == hashlib.sha256(read).hexdigest()
 
