@@ -171,3 +171,25 @@ def test_the_command_finds_parents_in_a_folder(tmp_path: Path) -> None:
     assert done.returncode == 0
     missing = command(child, "--target", "generic", "--parents", tmp_path / "none")
     assert missing.returncode == 2
+
+
+def test_the_map_lists_what_a_child_changes(tmp_path: Path) -> None:
+    child = link(tmp_path, 2, 1, blocks=[5, 0, 1, 6], block_size=MIB // 2)
+    base = link(tmp_path, 1, blocks=[0])
+    (own, other) = json.loads(command(child, base, "--map", "--format", "json").stdout)["reports"]
+    half = MIB // 2
+    assert own["map"]["changed"] == [{"offset": 0, "length": 2 * half}, {"offset": 5 * half, "length": 2 * half}]
+    assert other["map"]["changed"] is None
+
+
+def test_what_changed_is_never_left_out(tmp_path: Path) -> None:
+    """Of too many ranges those that lie close together are one."""
+    blocks = 1 << 18
+    image = differencing(blocks * 512, parent_id=identity(1), block_size=512, blocks=range(0, blocks, 2)).tobytes()
+    allocation = check(image, allocation=True).image.allocation
+    assert allocation is not None
+    assert 0 < len(allocation.changed) <= 65_536
+    covered = bytearray(blocks)
+    for first, behind in allocation.changed:
+        covered[first:behind] = b"\1" * (behind - first)
+    assert all(covered[::2])
