@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.rules import (
+    ancestry,
     blocks,
     chain,
     copies,
@@ -40,7 +41,8 @@ FAMILIES: Final[dict[ModuleType, tuple[range, ...]]] = {
     blocks: (range(400, 500),),
     parent: (range(500, 510), range(519, 530)),
     locators: (range(510, 519),),
-    chain: (range(530, 560),),
+    chain: (range(530, 536),),
+    ancestry: (range(536, 560),),
     file: (range(600, 700),),
     limits: (range(700, 800),),  # what the target asks
 }

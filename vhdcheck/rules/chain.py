@@ -1,11 +1,11 @@
-"""VHD530 to VHD542: a differencing disk with its parents, where the caller gave files to find them among."""
+"""VHD530 to VHD535: who the parent of a differencing disk is, among the files that the caller gave."""
 
 from __future__ import annotations
 
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.format.structures import EPOCH, FIXED
+from vhdcheck.format.structures import EPOCH
 from vhdcheck.rules.parent import short
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.rules.times import date
@@ -24,33 +24,33 @@ DAY: Final = 86400
 """Seconds that a creation time may be ahead of a parent time: Virtual PC wrote local times, and clocks differ."""
 WRITTEN: Final = 2
 """Seconds that a file's time may be ahead of a parent time: FAT keeps every second one."""
-DEEPEST: Final = 30
-"""Parents and child of a chain at the most: XenServer's MAX_CHAIN_SIZE."""
 
 
-def _header(image: Image) -> DynamicHeader:
+def header_of(image: Image) -> DynamicHeader:
+    """Return the header that every image of a chain has."""
     assert image.header is not None
     return image.header
 
 
-def _at(chain: Chain, name: str) -> Span:
+def stated_at(chain: Chain, name: str) -> Span:
     """Say where the differencing disk states something of its parent: whatever is found, its chain is what has it."""
-    return _header(chain.image).span(name)
+    return header_of(chain.image).span(name)
 
 
-def _id(unique_id: bytes) -> str:
+def as_uuid(unique_id: bytes) -> str:
+    """Write an ID as people compare them."""
     return str(uuid.UUID(bytes=unique_id))
 
 
 def _stated(image: Image) -> str:
     """Describe a parent as its child states it: the ID, the name, the time."""
-    header = _header(image)
+    header = header_of(image)
     name = f', named "{short(header.parent_name)}"' if header.parent_name else ""
     time = f", last written {date(header.parent_timestamp + EPOCH)}" if header.parent_timestamp else ""
-    return f"{_id(header.parent_unique_id)}{name}{time}"
+    return f"{as_uuid(header.parent_unique_id)}{name}{time}"
 
 
-def _of(chain: Chain, name: str) -> str:
+def whose(chain: Chain, name: str) -> str:
     """Say whose parent it is, where it is not that of the disk itself."""
     return "" if name == chain.name else f" of {name}"
 
@@ -75,11 +75,11 @@ def parent_missing(chain: Chain) -> Iterator[Fault]:
     if chain.end not in ("missing", "without-id"):
         return
     name, image = chain.last
-    whose = _of(chain, name)
+    of = whose(chain, name)
     if chain.end == "without-id":
         yield Fault(
-            f"the parent{whose} has no ID, so that no file can be told to be it",
-            _at(chain, "parent_unique_id"),
+            f"the parent{of} has no ID, so that no file can be told to be it",
+            stated_at(chain, "parent_unique_id"),
             "the parent's ID",
             "zeros",
             "merge the disk with its parent on XenServer, which takes a parent without an ID for a raw disk",
@@ -87,8 +87,8 @@ def parent_missing(chain: Chain) -> Iterator[Fault]:
     else:
         among = count(chain.given, "image") + " given" if chain.given else "images given: there are none"
         yield Fault(
-            f"the parent{whose} is not among the {among}",
-            _at(chain, "parent_unique_id"),
+            f"the parent{of} is not among the {among}",
+            stated_at(chain, "parent_unique_id"),
             expected=_stated(image),
             found="no file with this ID"
             + (f"; {count(chain.unread, 'file')} could not be read" if chain.unread else ""),
@@ -116,9 +116,9 @@ def parent_id_twice(chain: Chain) -> Iterator[Fault]:
     if chain.end == "twice":
         name, image = chain.last
         yield Fault(
-            f"several files have the ID of the parent{_of(chain, name)}",
-            _at(chain, "parent_unique_id"),
-            expected=f"one file with the ID {_id(_header(image).parent_unique_id)}",
+            f"several files have the ID of the parent{whose(chain, name)}",
+            stated_at(chain, "parent_unique_id"),
+            expected=f"one file with the ID {as_uuid(header_of(image).parent_unique_id)}",
             found=", ".join(map(short, chain.at_end)),
         )
 
@@ -143,11 +143,11 @@ def parent_id_differs(chain: Chain) -> Iterator[Fault]:
     if chain.end == "missing" and chain.at_end:
         name, image = chain.last
         yield Fault(
-            f"a file has the name of the parent{_of(chain, name)}, and another ID",
-            _at(chain, "parent_unique_id"),
-            expected=f"the ID {_id(_header(image).parent_unique_id)}",
+            f"a file has the name of the parent{whose(chain, name)}, and another ID",
+            stated_at(chain, "parent_unique_id"),
+            expected=f"the ID {as_uuid(header_of(image).parent_unique_id)}",
             found=", ".join(map(short, chain.at_end)),
-            related=(_at(chain, "parent_unicode_name"),),
+            related=(stated_at(chain, "parent_unicode_name"),),
         )
 
 
@@ -170,11 +170,11 @@ def parent_made_later(chain: Chain) -> Iterator[Fault]:
     Fix: use the parent as it was when the child was made, from a backup.
     """
     for name, image, parent in chain.links():
-        stated, footer = _header(image).parent_timestamp, parent.image.footer
+        stated, footer = header_of(image).parent_timestamp, parent.image.footer
         if footer is not None and stated and footer.timestamp > stated + DAY:
             yield Fault(
-                f"the parent{_of(chain, name)}, {short(parent.name)}, was made after its child",
-                _at(chain, "parent_timestamp"),
+                f"the parent{whose(chain, name)}, {short(parent.name)}, was made after its child",
+                stated_at(chain, "parent_timestamp"),
                 expected=f"made before {date(stated + EPOCH)}",
                 found=date(footer.timestamp + EPOCH),
             )
@@ -197,11 +197,11 @@ def parent_file_newer(chain: Chain) -> Iterator[Fault]:
     Fix: nothing need be done if the parent was only copied. Copy it with its times, so that Windows opens the chain.
     """
     for name, image, parent in chain.links():
-        stated = _header(image).parent_timestamp
+        stated = header_of(image).parent_timestamp
         if stated and parent.modified is not None and parent.modified > stated + EPOCH + WRITTEN:
             yield Fault(
-                f"the file of the parent{_of(chain, name)}, {short(parent.name)}, was written after its child was made",
-                _at(chain, "parent_timestamp"),
+                f"the parent's file{whose(chain, name)}, {short(parent.name)}, was written after its child was made",
+                stated_at(chain, "parent_timestamp"),
                 expected=f"last written {date(stated + EPOCH)}",
                 found=date(parent.modified),
             )
@@ -230,191 +230,8 @@ def parent_size_differs(chain: Chain) -> Iterator[Fault]:
         if child != size:
             which = "smaller" if size < child else "larger"
             yield Fault(
-                f"the parent{_of(chain, name)}, {short(parent.name)}, is {which} than its child",
-                _at(chain, "parent_unique_id"),
+                f"the parent{whose(chain, name)}, {short(parent.name)}, is {which} than its child",
+                stated_at(chain, "parent_unique_id"),
                 expected=exact(child),
                 found=exact(size),
             )
-
-
-@rule(
-    "VHD536",
-    "parent-refused",
-    part="chain",
-    severity=ERROR,
-    code=Code.PARENT,
-    doubts="data",
-    spec="what each of the parent's own rules says",
-)
-def parent_refused(chain: Chain) -> Iterator[Fault]:
-    """A parent is damaged.
-
-    Checks: the format refuses none of the parents. What a destination asks of an image is not asked of them.
-    Matters: all that the child does not hold itself is read from there. Readers refuse the chain, or read wrong data.
-    Fix: check the parent alone, which says what is wrong with it. Get it again from where it is whole.
-    """
-    for name, _image, parent in chain.links():
-        if parent.refused_for:
-            yield Fault(
-                f"the parent{_of(chain, name)}, {short(parent.name)}, is damaged itself",
-                _at(chain, "parent_unique_id"),
-                expected="a sound image",
-                found=", ".join(parent.refused_for[:3]),
-            )
-
-
-@rule(
-    "VHD537",
-    "parent-block-size-differs",
-    part="chain",
-    severity=NOTE,
-    code=Code.PARENT,
-    spec="Dynamic Disk Header Format: Block Size",
-)
-def parent_block_size_differs(chain: Chain) -> Iterator[Fault]:
-    """A parent has blocks of another size than its child.
-
-    Checks: the block size of each differencing disk against its parent's, where that has blocks.
-    Matters: the format allows it, and readers that go by sectors (7-Zip, VirtualBox, libvhdi) read it right. XenServer
-        reads only blocks of 2 MiB right.
-    Fix: nothing need be done, except for XenServer: merge the chain elsewhere.
-    """
-    for name, image, parent in chain.links():
-        header, child = parent.image.header, _header(image)
-        if header is not None and header.block_size != child.block_size:
-            yield Fault(
-                f"the parent{_of(chain, name)}, {short(parent.name)}, has blocks of another size",
-                _at(chain, "block_size"),
-                expected=exact(child.block_size),
-                found=exact(header.block_size),
-            )
-
-
-@rule(
-    "VHD538",
-    "circular-chain",
-    part="chain",
-    severity=ERROR,
-    code=Code.PARENT,
-    doubts="data",
-    spec="winerror.h: ERROR_VIRTDISK_CIRCULAR_PARENT; VHD format: a chain ends with a disk that stands alone",
-)
-def circular_chain(chain: Chain) -> Iterator[Fault]:
-    """The chain of parents comes back to an image that is in it already.
-
-    Checks: no image is its own parent, or a parent of its parents.
-    Matters: no disk stands at the end of it, so that data is missing. Windows refuses it. Programs that follow it may
-        never come to an end.
-    Fix: find the right parent: an ID was written that is not its own. Programs that copy images without a new ID do it.
-    """
-    if chain.end == "circle":
-        name, image = chain.last
-        yield Fault(
-            f"the parent{_of(chain, name)} is in the chain already",
-            _at(chain, "parent_unique_id"),
-            expected="a disk that stands alone at the end of the chain",
-            found=f"{_id(_header(image).parent_unique_id)} again, after {count(chain.depth, 'parent')}",
-        )
-
-
-@rule(
-    "VHD539",
-    "deep-chain",
-    part="chain",
-    severity=WARNING,
-    code=Code.PARENT,
-    spec="XenServer SM: MAX_CHAIN_SIZE",
-)
-def deep_chain(chain: Chain) -> Iterator[Fault]:
-    """The chain has more than 30 images.
-
-    Checks: how many parents there are, and the differencing disk itself.
-    Matters: XenServer refuses to make chains that are longer. Reading such a disk is slow, because each sector is
-        looked for in one image after the other.
-    Fix: merge the oldest images of the chain.
-    """
-    if chain.depth + 1 > DEEPEST:
-        yield Fault(
-            f"the chain has {count(chain.depth + 1, 'image')}",
-            _at(chain, "parent_unique_id"),
-            expected=f"at most {DEEPEST}",
-            found=str(chain.depth + 1),
-        )
-
-
-@rule(
-    "VHD540",
-    "parent-fixed",
-    part="chain",
-    severity=NOTE,
-    code=Code.PARENT,
-    spec="Hard Disk Footer Format: Disk Type",
-)
-def parent_fixed(chain: Chain) -> Iterator[Fault]:
-    """The chain ends with a fixed disk.
-
-    Checks: the type of the parent that stands alone.
-    Matters: Windows, VirtualBox, 7-Zip and libvhdi read it right. Xen Orchestra (vhd-lib) does not open a fixed disk.
-    Fix: nothing need be done, except for Xen Orchestra: convert the parent, or merge the chain.
-    """
-    for name, _image, parent in chain.links():
-        footer = parent.image.footer
-        if footer is not None and footer.disk_type == FIXED:
-            yield Fault(
-                f"the parent{_of(chain, name)}, {short(parent.name)}, is a fixed disk",
-                _at(chain, "parent_unique_id"),
-                expected="3 (dynamic) or 4 (differencing)",
-                found="2 (fixed)",
-            )
-
-
-@rule(
-    "VHD541",
-    "parent-not-hidden",
-    part="chain",
-    severity=NOTE,
-    code=Code.PARENT,
-    spec="XenServer SM: vhdutil.setHidden; blktap: vhd-util set",
-)
-def parent_not_hidden(chain: Chain) -> Iterator[Fault]:
-    """A parent that XenServer made is not hidden.
-
-    Checks: the hidden flag (byte 85 of the footer) of parents that blktap wrote.
-    Matters: XenServer hides a disk that has children, so that nobody starts a machine with it. What is written into it
-        changes all of its children.
-    Fix: nothing need be done if nobody uses the parent as a disk.
-    """
-    for name, _image, parent in chain.links():
-        footer = parent.image.footer
-        if footer is not None and footer.is_tap and not footer.hidden:
-            yield Fault(
-                f"the parent{_of(chain, name)}, {short(parent.name)}, is not hidden",
-                _at(chain, "parent_unique_id"),
-                expected="1",
-                found="0",
-            )
-
-
-@rule(
-    "VHD542",
-    "chain-too-deep",
-    part="chain",
-    severity=ERROR,
-    code=Code.PARENT,
-    doubts="data",
-    spec="none: what vhdcheck examines",
-)
-def chain_too_deep(chain: Chain) -> Iterator[Fault]:
-    """The chain has more parents than vhdcheck examines.
-
-    Checks: a chain has at most 256 parents.
-    Matters: the rest of it was not looked at, so that it cannot be called sound. 7-Zip stops at 4096.
-    Fix: merge the oldest images of the chain.
-    """
-    if chain.end == "too-deep":
-        yield Fault(
-            f"the chain has {count(chain.depth, 'parent')}, and only the nearest were examined",
-            _at(chain, "parent_unique_id"),
-            expected=f"at most {len(chain.parents)}",
-            found=str(chain.depth),
-        )
