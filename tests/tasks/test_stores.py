@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
 from tests.audit.test_dask import Cluster, cluster  # noqa: F401, TC001 (a fixture)
-from tests.remote.conftest import azure, s3, store  # noqa: F401 (fixtures)
+from tests.remote.conftest import azure, azurite, s3, store  # noqa: F401 (fixtures)
 from tests.tasks.service import TENANT
 from tests.tasks.test_kill import KILLS
 
