@@ -128,7 +128,7 @@ class _Check(task.Task):
 
         image, judged_for = self._wrapper.image_id, _judged_for()
         planned = plan(path, **judged_for)
-        if not planned.possible or not planned.steps or planned.conditions:
+        if not planned.is_certain:
             why = "; ".join(planned.reasons) or "that depends on the guest's data"
             LOG.info("image %s: not mended: %s", image, printable(why))
             return False

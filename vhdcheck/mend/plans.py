@@ -82,3 +82,8 @@ class Plan:
     """Of the copy's file, in bytes, at the most."""
     least_length: int = 0
     """The same, at the least: with no block in use. Exact where both are equal."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether there is something to be done, and it can be done whatever the guest's data are."""
+        return self.possible and bool(self.steps) and not self.conditions

@@ -23,6 +23,7 @@ from vhdcheck.mend.stack import Layer, opened_parents, stack_of
 from vhdcheck.mend.wish import Wish
 from vhdcheck.mend.writer import write
 from vhdcheck.mend.writing import copy_patched, opened_for_copying, write_new, write_over
+from vhdcheck.sources.local import FileSource
 
 if TYPE_CHECKING:
     import os
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from vhdcheck.engine.parents import Given
     from vhdcheck.mend.corrections import Change
     from vhdcheck.mend.plans import Plan
-    from vhdcheck.sources.local import FileSource
     from vhdcheck.targets import Target
     from vhdcheck.verdict.report import Report
 
@@ -135,6 +135,37 @@ def mend(
         return Mending(before, route.plan, work.report, output=name, sha256=work.sha256, sums_zeros=work.whole)
 
 
+def mend_into(
+    file: BinaryIO,
+    source: str | os.PathLike[str],
+    judged_for: Target,
+    progress: Callable[[int, int], None] | None = None,
+) -> Mending:
+    """Write the mended copy into an open file, if the repair is certain (`Plan.is_certain`): for who needs no name.
+
+    Args:
+        file: binary, for reading and writing, empty, and the caller's alone. What is in it counts only if the result is
+            `ok`.
+        source: the image, a path.
+        judged_for: what an ERROR is judged by, with its limits.
+        progress: as in `mend`.
+
+    Raises:
+        SourceError: the image cannot be read, or the copy is not what it should be.
+        OSError: the copy cannot be written.
+    """
+    now = time.time()
+    with FileSource(source) as reader:
+        before = examine(reader, judged_for, now=now)
+        route = routed(reader, before, Wish(), now=now, new_id=uuid.uuid4().bytes)
+        if not route.plan.is_certain:
+            return Mending(before, route.plan, reasons=route.plan.reasons or ("the repair is not certain",))
+        work = _Work(reader, route, _disks(reader, route)[1], reader.name, now, progress=progress)
+        work.fill(file)
+        reader.verify()
+        return Mending(before, route.plan, work.report, sha256=work.sha256, sums_zeros=work.whole)
+
+
 def _disks(reader: FileSource, route: Route) -> tuple[Disk, Disk]:
     """Return the guest's disk as it is, and as it will be."""
     if route.after is None:
@@ -196,7 +227,7 @@ class _Work:
 
     def _corrected(self, file: BinaryIO) -> str:
         assert self._route.corrected is not None
-        copy_patched(file, self._reader, self._route.corrected)
+        copy_patched(file, self._reader, self._route.corrected, self._seen(0))
         return digest_of(self._result, whole=self.whole, seen=self._seen(0))
 
     def _rebuilt(self, file: BinaryIO) -> str:
