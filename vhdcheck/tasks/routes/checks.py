@@ -7,8 +7,8 @@ than there is, the answer says which bytes to send besides. Where it comes to it
 The plan decides by the bytes alone, so it asks for the same again in the next request. That is why no request says
 which spans it holds, and why bytes that nobody asked for are refused.
 
-Whoever may ask holds little: a body is no longer than what a plan can ask for, all bodies together have `ROOM`, one
-has to come within `SECONDS`, and one is examined at a time. How often a plan asks is bounded by the plan.
+Whoever may ask holds little: a body has at most `LONGEST` bytes, all bodies together have `ROOM`, one has to come
+within `SECONDS`, and one is examined at a time. How often a plan asks is bounded by the plan.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from starlette.responses import PlainTextResponse
 from vhdcheck.engine.check import UNLIMITED, examine, resolve
 from vhdcheck.engine.stray import MOST
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE
-from vhdcheck.format.limits import END, MAX_BATMAP, MAX_ENTRIES, MAX_LOCATOR, SEARCH
+from vhdcheck.format.limits import END, MAX_BATMAP, MAX_LOCATOR, SEARCH, TABLE_PIECE
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import text
 from vhdcheck.report.formats.json import one
@@ -52,11 +52,12 @@ FORMATS: Final = ("json", "text")
 LONGEST: Final = (
     (2 * END + HEADER_SIZE)  # both ends, and a header behind them
     + (2 * SEARCH + MOST * FOOTER_SIZE + SECTOR)  # a footer that is not at the end, dead space, a volume's mark
-    + (4 * MAX_ENTRIES + SECTOR)  # the table
+    + (TABLE_PIECE + SECTOR)  # the table: more would cost memory, and no tool writes more
     + 2 * (BATMAP_HEADER_SIZE + MAX_BATMAP)  # the batmap, where it should be and where it says that it is
     + 8 * MAX_LOCATOR
 )
-"""Bytes that a plan asks for at the most."""
+"""Bytes that a check takes. A plan asks for more only where a table is longer than 8 MiB."""
+TOO_MUCH: Final = f"A check here takes at most {LONGEST} bytes of an image: use python -m vhdcheck where the image is"
 ROOM: Final = 2 * LONGEST
 """Bytes of all bodies that are held at one time."""
 SECONDS: Final = 120
@@ -122,7 +123,7 @@ class Checks:
 
     def _refuse_more(self, length: int) -> None:
         if length > LONGEST:
-            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"No check asks for more than {LONGEST} bytes")
+            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_MUCH)
         if self._held > ROOM:
             patience = {"Retry-After": RETRY_AFTER}
             raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "Too many checks are under way", patience)
@@ -155,11 +156,13 @@ def judged(body: bytearray, size: int, target: Target, *, with_map: bool) -> Rep
     """Run the plan on what was sent: the report, or what it wants besides.
 
     Raises:
-        Fault: 400.
+        Fault: 400, or 413 for an image of which a check would take too much.
     """
     try:
         return examine(_Sent(body, size), target, allocation=with_map)
     except _Wanted as more:
+        if len(body) + sum(span.length for span in more.spans) > LONGEST:
+            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_MUCH) from None
         return more.spans
 
 
