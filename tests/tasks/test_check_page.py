@@ -13,6 +13,7 @@ import pytest
 from fixtures.writer import GIB, KIB, MIB, dynamic, fixed
 from tests.tasks.browser import Browser
 from tests.tasks.test_page import FLAGS, page, sign_in
+from vhdcheck.units import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,7 +198,11 @@ def test_by_keyboard_by_drop_and_for_screen_readers(browser: Browser, tmp_path: 
     assert browser.run("document.activeElement.id") == "files"
     assert browser.run("document.getElementById('files').labels[0].innerText").startswith("Drop VHD files")
     assert browser.run("document.getElementById('files').getAttribute('aria-describedby')") == "leaves"
-    assert "bytes of it" in browser.run("document.getElementById('leaves').innerText")
+    told = browser.run("document.getElementById('leaves').innerText")
+    from vhdcheck.tasks.routes.checks import LONGEST  # what it imports may not be installed
+
+    assert f"At most {exact(LONGEST)} of it leave this machine" in told
+    assert browser.run("MOST") == LONGEST
     assert browser.run("document.getElementById('status').getAttribute('role')") == "status"
     browser.drop([str(tmp_path / "a.vhd")], 200, 600)
     (shown,) = results(browser, 1)
@@ -211,8 +216,10 @@ def test_it_fits(browser: Browser, tmp_path: Path, width: int, scheme: str) -> N
     (tmp_path / name).write_bytes(b"no disk" * 9999)
     browser.look_like(width, scheme)
     choose(browser, tmp_path / name)
-    assert "396" in results(browser, 1)[0]["verdict"]
-    assert browser.run("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    (shown,) = results(browser, 1)
+    assert "396" in shown["verdict"]
+    assert shown["cost"].startswith("69993 of 69993 bytes sent in 2 round trips, ")
+    assert browser.run("document.documentElement.scrollWidth") <= width
     assert browser.run("document.querySelector('iframe').contentDocument.documentElement.scrollWidth") <= width
     if screens := os.environ.get("SCREENSHOTS"):
         browser.screenshot(f"{screens}/check-{width}-{scheme}.png")

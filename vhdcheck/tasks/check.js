@@ -63,7 +63,7 @@ async function checked(file, cost) {
       parts.push(await read(file, span.offset, span.length));
     }
     cost.rounds += 1;
-    cost.bytes = bytes;
+    cost.bytes = Math.min(bytes, file.size); // some may be among the last ones too
     cost.sent += bytes;
     answer = await posted(file, parts);
   } while (answer.wanted);

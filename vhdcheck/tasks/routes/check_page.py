@@ -21,7 +21,7 @@ from vhdcheck.tasks.page import from_here
 from vhdcheck.tasks.routes.checks import LONGEST, NAME, asked, wanted
 from vhdcheck.tasks.template import HEADERS, Template
 from vhdcheck.tasks.wire import Fault, answer
-from vhdcheck.units import human
+from vhdcheck.units import exact
 from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class CheckPage:
         if not await self._may(request):
             return RedirectResponse("/", HTTPStatus.SEE_OTHER, HEADERS)
         return self._template.shown(
-            HTTPStatus.OK, end=END, most=LONGEST, most_words=human(LONGEST), sectors=MOST, name=NAME
+            HTTPStatus.OK, end=END, most=LONGEST, most_words=exact(LONGEST), sectors=MOST, name=NAME
         )
 
     async def _check(self, request: Request) -> Response:
