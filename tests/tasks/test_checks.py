@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +137,28 @@ def test_many_at_once_are_all_answered(service: Service, tmp_path: Path) -> None
     match = re.search(r"VmHWM:\s*(\d+) kB", status)
     assert match is not None
     assert int(match[1]) < 256 << 10
+
+
+def test_bodies_that_do_not_end_hold_no_more_than_their_room(serve: Callable[..., Service]) -> None:
+    """While they have it, others are told to come again; what is left of them when they go is nothing."""
+    held = serve("--open-checks")
+    host, port = held.url.removeprefix("http://").split(":")
+    head = b"POST /v2/checks?size=99999999 HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n"
+    image = fixed(4 * MIB).tobytes()
+    ends = image[:4096] + image[-4096:]
+    with ExitStack() as connections:
+        for _ in range(3):
+            slow = connections.enter_context(socket.create_connection((host, int(port)), 30))
+            slow.sendall(head + bytes(7 * MIB))
+        time.sleep(2)  # until the service has taken what was sent: a body that asks meanwhile would take their room
+        refused = ask(held, len(image), ends + bytes(MIB), token=None)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        assert ask(held, len(image), ends, token=None).status == 200, "a small one has room"
+        assert held.get("/v2/tasks").status == 200, "nobody else is held up"
+    end = time.monotonic() + 30
+    while ask(held, len(image), ends + bytes(MIB), token=None).status == 503:
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_a_table_that_is_too_long_is_not_sent(service: Service, tmp_path: Path) -> None:
