@@ -113,7 +113,10 @@ def picture() -> str:
 def settings() -> str:
     """What the operator of the task service may decide."""
     rows = (
-        (f"`{action.option_strings[0]} {action.metavar}`", *str(action.help).rstrip(")").partition(" (default: ")[::2])
+        (
+            f"`{' '.join(filter(None, (action.option_strings[0], action.metavar)))}`",
+            *str(action.help).rstrip(")").partition(" (default: ")[::2],
+        )
         for action in serve_options()
     )
     return table(

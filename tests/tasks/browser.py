@@ -63,6 +63,18 @@ class Browser:
             assert time.monotonic() < end, self.run("document.documentElement.outerHTML")
             time.sleep(0.05)
 
+    def choose(self, selector: str, files: list[str]) -> None:
+        """Choose files in an input, as its dialogue does."""
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", nodeId=node, files=files)
+
+    def drop(self, files: list[str], x: int, y: int) -> None:
+        """Drag files onto the page, and drop them there."""
+        data = {"items": [], "files": files, "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self._call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
+
     def screenshot(self, path: str) -> None:
         answer = self._call("Page.captureScreenshot", captureBeyondViewport=True)
         Path(path).write_bytes(base64.b64decode(answer["data"]))

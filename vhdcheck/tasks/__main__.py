@@ -34,9 +34,13 @@ def _add_options(serve: argparse.ArgumentParser) -> None:
 
     serve.add_argument("--config", metavar="CONFIG", help=CONFIG)
     for name, field in FIELDS.items():
-        usual = "" if field.default in ("", None) else f" (default: {field.default})"
+        flag = f"--{name.replace('_', '-')}"
+        usual = "" if field.default in ("", None, False) else f" (default: {field.default})"
         told = f"{field.description}{usual}".replace("%", "%%")
-        serve.add_argument(f"--{name.replace('_', '-')}", help=told, metavar=name.upper())
+        if field.annotation is bool:
+            serve.add_argument(flag, help=told, action="store_const", const="true")
+            continue
+        serve.add_argument(flag, help=told, metavar=name.upper())
 
 
 def serve_options() -> list[argparse.Action]:

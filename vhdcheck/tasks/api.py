@@ -26,6 +26,8 @@ from vhdcheck.tasks.auth import Unavailable
 from vhdcheck.tasks.database import CONNECTIONS
 from vhdcheck.tasks.observe import Access
 from vhdcheck.tasks.routes import documents
+from vhdcheck.tasks.routes.check_page import CheckPage
+from vhdcheck.tasks.routes.checks import Checks
 from vhdcheck.tasks.routes.images import Images
 from vhdcheck.tasks.routes.operation import Operation
 from vhdcheck.tasks.routes.shared import RETRY_AFTER, Parts
@@ -52,10 +54,18 @@ class Service:
     """All routes, and what answers when one of them fails."""
 
     def __init__(
-        self, settings: Settings, store: TaskStore, auth: Auth, dispatcher: Dispatcher, metrics: Metrics
+        self,
+        settings: Settings,
+        store: TaskStore,
+        auth: Auth,
+        dispatcher: Dispatcher,
+        metrics: Metrics,
+        *,
+        open_checks: bool,
     ) -> None:
         self._parts = Parts(settings, store, auth, dispatcher, metrics)
-        self._page = page.Page(store, auth)
+        self._page = page.Page(store, auth, open_checks=open_checks)
+        self._checks = Checks(self._parts, is_open=open_checks)
 
     @property
     def table(self) -> Table:
@@ -67,6 +77,8 @@ class Service:
             **documents.TABLE,
             **Tasks(parts).table,
             **Images(parts).table,
+            **self._checks.table,
+            **CheckPage(self._checks, self._page).table,
             **Operation(parts).table,
         }
 

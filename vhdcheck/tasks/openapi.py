@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any, Final
 
+from vhdcheck.engine.check import UNLIMITED
 from vhdcheck.tasks import catalog, store
-from vhdcheck.tasks.routes import images
+from vhdcheck.tasks.routes import checks, images
 from vhdcheck.tasks.schemas import SCHEMAS
 from vhdcheck.tasks.states import Status
 from vhdcheck.tasks.task import Kind
@@ -23,6 +24,7 @@ _TEXTS: Final = {
     "403": "Forbidden: the role does not allow it",
     "404": "Not found: none, another tenant's, or expired",
     "405": "Bad method",
+    "408": "The body did not come in time",
     "413": "Over limit: more items than allowed, or too long a body",
     "415": "Bad media type",
     "416": "The image has no such bytes",
@@ -81,6 +83,18 @@ _NEW_TASK: Final = {
     ],
 }
 _BYTES: Final = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_SPAN: Final = {
+    "type": "object",
+    "required": ["offset", "length"],
+    "properties": {"offset": {"type": "integer", "minimum": 0}, "length": {"type": "integer", "minimum": 1}},
+}
+_CHECK: Final = {
+    "type": "object",
+    "oneOf": [
+        {"required": ["wanted"], "properties": {"wanted": {"type": "array", "minItems": 1, "items": _SPAN}}},
+        {"required": ["report"], "properties": {"report": {"type": "object", "required": ["verdict", "findings"]}}},
+    ],
+}
 _LIMIT: Final = {
     "name": "limit",
     "in": "query",
@@ -134,6 +148,7 @@ def document() -> dict[str, Any]:
             "/v2/tasks/{task_id}": {
                 "get": _operation("showTask", "Show a task", _component("Task"), [_in_path("task_id")])
             },
+            "/v2/checks": {"post": _check()},
             "/v2/images": {"get": _operation("listImages", "List images", _component("Images"), listing_images)},
             "/v2/images/{image_id}": {
                 "get": _operation("showImage", "Show an image", _component("Image"), [_in_path("image_id")]),
@@ -160,6 +175,27 @@ def document() -> dict[str, Any]:
             },
         },
     }
+
+
+def _check() -> dict[str, Any]:
+    """Describe a check, which needs no token where the service is open for that."""
+    size: dict[str, Any] = {
+        "name": "size",
+        "in": "query",
+        "required": True,
+        "description": "Length of the image in bytes",
+    }
+    size["schema"] = {"type": "integer", "minimum": 0, "maximum": UNLIMITED - 1}
+    made = _operation(
+        "checkImage",
+        "Say which bytes of an image to send, or report",
+        _CHECK,
+        [size, _choice("format", checks.FORMATS)],
+    )
+    made["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+    made["responses"]["408"] = _failure("408")
+    made["requestBody"] = {"description": "All bytes that were asked for so far, in that order", **_BYTES}
+    return made
 
 
 def _object(name: str, required: list[str]) -> dict[str, Any]:

@@ -6,16 +6,12 @@ make it send (see `sessions`). The API takes no cookie, so the page gives a forg
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import zlib
 from http import HTTPStatus
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlencode
 
-import jinja2
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -23,6 +19,7 @@ from vhdcheck.tasks.paging import UnknownMarker
 from vhdcheck.tasks.sessions import LASTS, Sessions
 from vhdcheck.tasks.states import Status
 from vhdcheck.tasks.task import Kind, Query, Task, now, plain, stamp
+from vhdcheck.tasks.template import HEADERS, Template
 from vhdcheck.tasks.wire import UUID, Fault, read
 
 if TYPE_CHECKING:
@@ -42,21 +39,11 @@ _LONGEST_FORM: Final = 16 << 10
 class Page:
     """The page."""
 
-    def __init__(self, store: TaskStore, auth: Auth) -> None:
+    def __init__(self, store: TaskStore, auth: Auth, *, open_checks: bool) -> None:
         self._store, self._auth = store, auth
         self._sessions = Sessions(store.database)
-        source = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-        self._template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-        match = re.search("<style>(.*?)</style>", source, re.DOTALL)
-        style = match[1] if match else ""
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self._headers = {
-            "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:;"
-            " form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
+        self._open_checks = open_checks
+        self._template = Template("page.html")
 
     @property
     def table(self) -> Table:
@@ -69,7 +56,7 @@ class Page:
 
     async def show(self, request: Request) -> Response:
         """Show the tasks, or the form that asks for a token."""
-        caller = await self._caller(request)
+        caller = await self.caller(request)
         if caller is None:
             wrong = "wrong" in request.query_params
             return self._page(HTTPStatus.UNAUTHORIZED if wrong else HTTPStatus.OK, caller=None, wrong=wrong)
@@ -82,7 +69,7 @@ class Page:
         try:
             tasks = await run_in_threadpool(self._store.page, caller.tenant, query)
         except UnknownMarker:
-            return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER, HEADERS)
         following = urlencode({**filters, "marker": tasks[-1].id}) if len(tasks) == ROWS else ""
         return self._page(
             HTTPStatus.OK,
@@ -97,39 +84,40 @@ class Page:
 
     async def report(self, request: Request) -> Response:
         """Show the report on an image that was to be imported, as `--format html` writes it."""
-        caller = await self._caller(request)
+        caller = await self.caller(request)
         if caller is None:
-            return RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER, HEADERS)
         wanted = request.path_params["task_id"].lower()
         known = re.fullmatch(UUID, wanted) is not None
         page = await run_in_threadpool(self._store.report, caller.tenant, wanted) if known else None
         if page is None:
             raise Fault(HTTPStatus.NOT_FOUND, "No report on a task with that id")
         policy = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # its own says the rest
-        return HTMLResponse(zlib.decompress(page), headers={**self._headers, "Content-Security-Policy": policy})
+        return HTMLResponse(zlib.decompress(page), headers={**HEADERS, "Content-Security-Policy": policy})
 
     async def sign_in(self, request: Request) -> Response:
         """Take a token from the form."""
-        _from_here(request)
+        from_here(request)
         data = await read(request, _LONGEST_FORM)
         token = parse_qs(data.decode("ascii", "replace"), max_num_fields=8).get("token", [""])[0].strip()
         if not token or await self._auth.caller(token) is None:
-            return RedirectResponse("/?wrong", HTTPStatus.SEE_OTHER, self._headers)
+            return RedirectResponse("/?wrong", HTTPStatus.SEE_OTHER, HEADERS)
         session = await run_in_threadpool(self._sessions.begin, token)
-        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, HEADERS)
         secure = request.url.scheme == "https"
         response.set_cookie(COOKIE, session, LASTS, httponly=True, samesite="strict", secure=secure)
         return response
 
     async def sign_out(self, request: Request) -> Response:
         """Forget a session."""
-        _from_here(request)
+        from_here(request)
         await run_in_threadpool(self._sessions.end, request.cookies.get(COOKIE, ""))
-        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, self._headers)
+        response = RedirectResponse("/", HTTPStatus.SEE_OTHER, HEADERS)
         response.delete_cookie(COOKIE)
         return response
 
-    async def _caller(self, request: Request) -> Caller | None:
+    async def caller(self, request: Request) -> Caller | None:
+        """Say who has signed in, by the cookie; None where nobody has, or the token is not valid any more."""
         cookie = request.cookies.get(COOKIE, "")
         token = await run_in_threadpool(self._sessions.token, cookie) if cookie else None
         caller = await self._auth.caller(token) if token else None
@@ -138,7 +126,7 @@ class Page:
         return caller
 
     def _page(self, status: HTTPStatus, **values: Any) -> Response:  # what the template shows
-        return HTMLResponse(self._template.render(**values), status, {**self._headers, "Vary": "Accept, Cookie"})
+        return self._template.shown(status, open_checks=self._open_checks, **values)
 
 
 def wants_page(request: Request) -> bool:
@@ -146,7 +134,7 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "").lower()
 
 
-def _from_here(request: Request) -> None:
+def from_here(request: Request) -> None:
     """Refuse a form that another site has sent."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Fault(HTTPStatus.FORBIDDEN, "This form belongs to another site")

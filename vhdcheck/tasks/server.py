@@ -53,7 +53,7 @@ def serve(serving: Serving, settings: Settings) -> None:
     store = TaskStore(database)
     metrics = Metrics(store.counts)
     dispatcher = Dispatcher(store, settings, metrics)
-    service = Service(settings, store, known, dispatcher, metrics)
+    service = Service(settings, store, known, dispatcher, metrics, open_checks=serving.open_checks)
     config = uvicorn.Config(
         service.application(),
         http=partial(Bounded, Limits(serving.max_connections, serving.request_seconds)),  # type: ignore[arg-type]

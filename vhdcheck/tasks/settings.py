@@ -148,3 +148,4 @@ class Serving(BaseModel):
     request_seconds: Seconds = Field(
         20.0, description="how long a client may take to send a request, or not take any of an answer"
     )
+    open_checks: bool = Field(default=False, description="let anyone check images without a token")
