@@ -300,3 +300,16 @@ def test_any_layout_through_any_plan(
         if not is_damaged:
             assert new.rstrip(b"\0") == content.rstrip(b"\0")
             assert len(new) == mending.plan.size
+
+
+@pytest.mark.parametrize("more", [512, 63 * KIB, 64 * KIB, 1 * MIB, 5 * GIB])
+def test_what_follows_a_dynamic_disk_is_cut_off(more: int, tmp_path: Path) -> None:
+    """However long it is: the footer behind the blocks is that of this image, and not of another."""
+    image = dynamic(10 * MIB, blocks=[0, 3])
+    path = image.write(tmp_path / "in.vhd")
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(whole + more)
+    mending = mend(path, tmp_path / "out.vhd", target="generic")
+    assert (mending.reasons, kinds(mending.plan)) == ((), ["cut"])
+    assert (tmp_path / "out.vhd").read_bytes() == image.tobytes()

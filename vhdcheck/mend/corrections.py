@@ -106,13 +106,12 @@ def corrections(reader: Source, image: Image, *, now: float, new_id: bytes) -> P
 
 
 def _footers_agree(image: Image) -> bool:
-    """Say whether both footers are there and say the same, so that neither is taken for the other."""
-    return (
-        image.tail is not None
-        and image.copy is not None
-        and image.tail.raw == image.copy.raw
-        and image.tail.checksum == image.tail.computed_checksum
-    )
+    """Say whether both footers are there and say the same, so that neither is taken for the other.
+
+    The one behind the blocks need not end the file: something may have been appended to it.
+    """
+    end, copy = image.tail or image.stray, image.copy
+    return end is not None and copy is not None and end.raw == copy.raw and end.is_signed
 
 
 def _refuse_another_disk(after: Report) -> None:
@@ -144,6 +143,8 @@ def _place_of_the_footer(reader: Source, image: Image) -> tuple[int, int]:
     """
     footer = image.footer
     assert footer is not None  # the caller has one
+    if footer is image.copy and image.stray is not None and _footers_agree(image):
+        return image.stray.offset, image.stray.offset + FOOTER_SIZE  # it is not lost: something was appended to it
     if footer is image.copy:
         return _place_of_a_lost_footer(reader, image)
     if image.tail is None and footer.disk_type == FIXED:
