@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from vhdcheck import report
 from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.command.progress import Reading, Watched, of_many
+from vhdcheck.command.repair import finish
 from vhdcheck.engine.audit import audit, checked
 from vhdcheck.report.context import Context
 from vhdcheck.report.results import Results, summary
@@ -127,7 +128,8 @@ def _checked(
     if options.is_stdin:
         from vhdcheck.command.stdin import check_stdin  # streams need more
 
-        yield check_stdin(options, watch, reading)
+        result, finishing = check_stdin(options, watch, reading), finish(options)
+        yield result if isinstance(result, Failure) or finishing is None else finishing(result)
         return
     walk = Walk(skip_named_texts=options.skip_text)
     sources = _sources(options, walk, results)
@@ -139,11 +141,11 @@ def _checked(
             "allocation": options.allocation,
             "download": options.download,
         }
-        every = chain([first], sources)
+        every, finishing = chain([first], sources), finish(options)
         if how := _workers(options, first, stack):
-            yield from audit(every, **how, **given)
+            yield from audit(every, **how, finish=finishing, **given)
         else:
-            yield from (checked(each, given, watch) for each in every)
+            yield from (checked(each, given, watch, finish=finishing) for each in every)
     for name, reason in walk.problems:
         yield Failure(name, reason)
     results.skipped_texts = walk.skipped_texts

@@ -48,6 +48,7 @@ from vhdcheck.mend.plans import (
     Plan,
     Step,
 )
+from vhdcheck.mend.shell import as_file
 from vhdcheck.mend.wish import Wish, command_for, free_name
 from vhdcheck.mend.writer import Identity
 from vhdcheck.sources.local import BufferSource, opened
@@ -91,6 +92,8 @@ def plan(
     out: str = "",
     in_place: bool = False,
     now: float | None = None,
+    called: str = "",
+    program: tuple[str, ...] = (),
 ) -> Plan:
     """Say what would make an image pass, from its metadata alone.
 
@@ -104,6 +107,8 @@ def plan(
         out: the copy's name, for the command.
         in_place: write the command for mending in place.
         now: the time to judge creation times by, in Unix seconds; the clock's by default.
+        called: what the target was given by, for the command, where `target` is none or a Target.
+        program: what to run, for the command; what runs here by default.
 
     Raises:
         UsageError: an unknown target or type, a malformed limit, a report on what is no file.
@@ -112,7 +117,7 @@ def plan(
     report = source if isinstance(source, Report) else None
     wanted = target or (report.target if report else targets.DEFAULT)
     judged_for = resolve(wanted, max_virtual_size, max_physical_size)
-    wish = Wish(to, raw, out, in_place, wanted if isinstance(wanted, str) else "")
+    wish = Wish(to, raw, out, in_place, wanted if isinstance(wanted, str) else called, program)
     clock = time.time() if now is None else now
     with opened(report.source if report else cast("Readable", source)) as reader:
         before = report if report and report.target == judged_for else examine(reader, judged_for, now=clock)
@@ -182,9 +187,10 @@ class _Maker:
         size = self._reader.size
         found = self._before.image.lookalike
         if found is not None and found.driver and not found.is_raw:
+            source = as_file(self._before.source)
             made = free_name(Path(self._before.source).with_suffix(".raw"))
             return self.impossible(
-                (), first=("qemu-img", "convert", "-f", found.driver, "-O", "raw", self._before.source, made)
+                (), first=("qemu-img", "convert", "-f", found.driver, "-O", "raw", source, as_file(made))
             )
         if found is not None and not found.is_raw:
             return self.impossible(())

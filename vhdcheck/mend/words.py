@@ -34,7 +34,7 @@ def step_words(step: Step) -> str:
 def condition_words(condition: Condition) -> str:
     """Say what has to be so."""
     return {
-        plans.UNMARKED: "no sector that a block's bitmap calls empty holds data",
+        plans.UNMARKED: "sectors that a block's bitmap marks as empty hold only zeros",
         plans.BETWEEN: "nothing but zeros lies between the end of the disk and the footer",
         plans.BEHIND_FOOTER: "nothing but zeros lies behind the footer",
         plans.PARTITIONS: "a GPT on the disk is sound, and counts in sectors of 512 bytes; its backup moves to the end",
@@ -47,8 +47,13 @@ def condition_words(condition: Condition) -> str:
     }[condition.kind]
 
 
+def result_words(plan: Plan) -> str:
+    """Say what the copy will be."""
+    return f"a {plan.disk_type} disk of {exact(plan.size)}, {length_words(plan)}"
+
+
 def length_words(plan: Plan) -> str:
     """Say how long the copy's file will be."""
     if plan.length == plan.least_length:
-        return f"a file of {exact(plan.length)}"
-    return f"a file of at most {exact(plan.length)}"
+        return f"in a file of {exact(plan.length)}"
+    return f"in a file of at most {exact(plan.length)}"

@@ -16,6 +16,7 @@ from vhdcheck.verdict.finding import Finding, Severity
 if TYPE_CHECKING:
     from vhdcheck.image import Image
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.repair import Repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Report:
     """Requests to a server that this took; 0 for what is no URL."""
     ignored: tuple[Finding, ...] = ()
     """Findings of rules that the command was told to ignore; the library never sets any aside."""
+    repair: Repair | None = None
+    """What makes a refused image pass, where it was asked for (`vhdcheck.mend.with_repair`): None else."""
 
     @property
     def ok(self) -> bool:
