@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = [case for case in CASES if case.kind == "hit"][::9]
+SAMPLE = [case for case in CASES if case.kind == "hit"][::7]
 NAMES = {
     "plain": "x.vhd",
     "spaces, quotes, a comma": 'it\'s "a", b $HOME `id` \\n.vhd',
@@ -59,9 +59,9 @@ def paste(folder: Path, command: bytes) -> None:
 
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: case.name)
 def test_what_is_printed_is_so(case: Case, tmp_path: Path) -> None:
-    path = case.build().write(tmp_path / "in.vhd")
-    for target in names():
-        assert list(wrong_about(path, target)) == []
+    """For one target each; `tests.mend.all_repairs` takes every image and every target."""
+    target = names()[SAMPLE.index(case) % len(names())]
+    assert list(wrong_about(case.build().write(tmp_path / "in.vhd"), target)) == []
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def finish(options: Options) -> Callable[[Report], Report] | None:
-    """Return what adds the repair to a report, in this process or in another; None where the form has no room for it."""
+    """Return what adds the repair to a report, here or in a worker; None where the form has no room for it."""
     if options.format == "line":
         return None
     program: tuple[str, ...] = ()

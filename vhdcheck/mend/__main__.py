@@ -159,10 +159,12 @@ def _lines(mending: Mending) -> Iterator[str]:
 
 def _line(change: Change) -> str:
     place = f"  0x{change.offset:x} {change.field}, {change.length} byte{'' if change.length == 1 else 's'}: "
-    return place + f"{_hex(change.old) or 'none'} -> {_hex(change.new) or 'cut off'}"
+    return place + f"{_hex(change.old, change.cut) or 'none'} -> {_hex(change.new) or 'cut off'}"
 
 
-def _hex(data: bytes) -> str:
+def _hex(data: bytes, whole: int = 0) -> str:
+    if whole > len(data):
+        return f"{data[:16].hex(' ')} ..."
     if len(data) > SHOWN:
         return f"{data[:8].hex(' ')} ... {data[-8:].hex(' ')}"
     return data.hex(" ")

@@ -81,7 +81,12 @@ class Section:
         self._by_disk = None
         if allocation is not None and allocation.by_disk.length:
             self._by_disk = allocation.by_disk.merged(cells) if cells else allocation.by_disk
-        self._in_file = spots(report.findings, self._by_file, lambda span: min(span.offset, image.size - 1))
+        self._draws_file = any(part.kind in ("data", "metadata") for part in self._regions) and bool(by_file.used)
+        self._in_file = (
+            {}
+            if not self._draws_file
+            else spots(report.findings, self._by_file, lambda span: min(span.offset, image.size - 1))
+        )
         self._on_disk = {} if self._by_disk is None else spots(report.findings, self._by_disk, attrgetter("block"))
 
     def tiles(self) -> Iterator[str]:
@@ -105,7 +110,7 @@ class Section:
             each = f"a cell is {share_of(self._by_disk, 'block')} of {human(block)}"
             cells = list(disk_cells(self._by_disk, block))
             yield from self._figure("By disk address", each, "disk", cells, self._on_disk)
-        if self._by_file.used and any(part.kind in ("data", "metadata") for part in self._regions):
+        if self._draws_file:
             first = self._by_file.limits(0)[1]
             each = (
                 f"a cell is about {human(first)}"
@@ -183,7 +188,7 @@ class Section:
         found = list(repair(self._report))
         if not found:
             return
-        yield '<div class="mend"><h3>To mend it</h3>'
+        yield '<div class="mend"><h3>What can be done</h3>'
         for kind, lines in groupby(found, lambda line: line.kind):
             texts = [text(line.text) for line in lines]
             if kind == "entry":
