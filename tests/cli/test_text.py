@@ -34,7 +34,7 @@ DESCRIPTION = """
   To mend it, run:
     {command}
   This writes a copy that rackspace accepts, with the same guest data:
-    - rebuild the image: write its disk anew, without blocks of zeros
+    - rebuild: write the disk into a new image
     - shrink the disk from 41 GiB (44 023 414 784 bytes) to 40 GiB (42 949 672 960 bytes)
   The copy is a dynamic disk of 40 GiB (42 949 672 960 bytes), in a file of 82 KiB (83 968 bytes).
   It checks first, and writes nothing unless:

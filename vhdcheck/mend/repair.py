@@ -71,8 +71,8 @@ def unsaved(report: Report, *, target: str = "", program: tuple[str, ...] = ()) 
 
 
 _SAVE: Final = (
-    f"Save the image as a file, here {SAVED}. The command below then writes a copy that passes, or says why there is"
-    " none."
+    f"To mend it, save the image as a file, called {SAVED} here. This command then writes a copy that passes, or says"
+    " why there is none:"
 )
 _AGAIN: Final = "Check it once more when nobody writes to it."
 
@@ -104,13 +104,14 @@ def _repair(planned: Plan, report: Report) -> Repair:
 
 def _corrected(planned: Plan) -> str:
     """Name what is put right."""
-    fields = dict.fromkeys(change.field for change in planned.changes if change.new)
-    return f"correct {', '.join(fields)}"
+    fields = [change.field.rpartition(".")[2] for change in planned.changes if change.new]
+    named = [field for field in dict.fromkeys(fields) if field != "checksum"]  # which follows the others
+    return f"correct: {', '.join(named or ['checksum'])}".replace("_", " ")
 
 
 _CONVERT: Final = (
-    "The first command makes a raw disk of it, the second an image of that. The second says so if that cannot pass"
-    " either."
+    "To mend it, run both commands. The first makes a raw disk of it. The second makes an image of that, or says why it"
+    " cannot pass:"
 )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _STEPS: Final = {
     plans.CORRECT: "correct the footers and the dynamic header",
-    plans.REBUILD: "rebuild the image: write its disk anew, without blocks of zeros",
+    plans.REBUILD: "rebuild: write the disk into a new image",
     plans.MAKE_FIXED: "write the disk as a fixed one",
     plans.MAKE_DYNAMIC: "write the disk as a dynamic one, without blocks of zeros",
 }
@@ -37,8 +37,10 @@ def condition_words(condition: Condition) -> str:
         plans.UNMARKED: "sectors that a block's bitmap marks as empty hold only zeros",
         plans.BETWEEN: "nothing but zeros lies between the end of the disk and the footer",
         plans.BEHIND_FOOTER: "nothing but zeros lies behind the footer",
-        plans.PARTITIONS: "a GPT on the disk is sound, and counts in sectors of 512 bytes; its backup moves to the end",
-        plans.SECTORS: "a GPT on the disk counts in sectors of 512 bytes",
+        plans.PARTITIONS: (
+            "a GPT, if the disk has one, is sound and counts in sectors of 512 bytes (its backup moves to the new end)"
+        ),
+        plans.SECTORS: "a GPT, if the disk has one, counts in sectors of 512 bytes",
         plans.BEHIND_DISK: (
             f"every partition ends before {exact(condition.offset)}, and nothing but zeros and a GPT's backup, which"
             " moves, lies behind it"

@@ -69,7 +69,7 @@ def repair(report: Report) -> Iterator[Line]:
             yield Line("prose", "It checks first, and writes nothing unless:")
             yield from (Line("entry", printable(each.text)) for each in found.conditions)
     elif commands:
-        yield Line("prose", f"To mend it: {found.first}")
+        yield Line("prose", found.first)
         yield from commands
     else:
         sure = "It cannot be mended" if found.possible is False else "It is not known how to mend it"
