@@ -13,7 +13,7 @@ import shtab
 from vhdcheck.command.cli import SHELLS, parser
 
 FOLDER = Path(__file__).resolve().parent.parent / "vhdcheck" / "command" / "completions"
-TAKE_FILES = {"paths", "files_from", "target", "output", "resume", "config"}
+TAKE_FILES = {"paths", "files_from", "target", "output", "resume", "config", "parent", "parents"}
 
 
 def script(shell: str) -> str:

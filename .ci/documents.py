@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from vhdcheck import report
+from vhdcheck import report, targets
 from vhdcheck.rules import RULES
 from vhdcheck.tasks.__main__ import serve_options
 from vhdcheck.verdict.codes import MEANINGS, PRECEDENCE, TEXTS
@@ -64,6 +64,13 @@ def rules() -> str:
         head = ("rule", "name", "severity", "code", "what it finds", "what it means", "source")
         parts.append(f"## {title}\n\n{table(head, *rows)}")
     return "\n".join(parts)
+
+
+def accepted_by() -> str:
+    """What each target accepts, the default first."""
+    names = sorted(targets.names(), key=lambda name: (name != targets.DEFAULT, name == "generic", name))
+    rows = ((f"`{name}`" + " (default)" * (name == targets.DEFAULT), targets.load(name).accepts) for name in names)
+    return table(("target", "accepts, over and above the format"), *rows)
 
 
 def codes() -> str:
@@ -133,6 +140,7 @@ PARTS = {
     "rules": rules,
     "help": usage,
     "codes": codes,
+    "targets": accepted_by,
     "refused": lambda: run("fixtures/qemu/dynamic-40g.vhd"),
     "accepted": lambda: run("fixtures/dynamic-clean.vhd"),
     "map": picture,

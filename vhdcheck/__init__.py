@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vhdcheck.engine.audit import audit
     from vhdcheck.engine.check import acheck, aexamine, check, examine, iter_findings
     from vhdcheck.engine.options import CheckOptions, JudgeOptions
+    from vhdcheck.engine.parents import Parents
     from vhdcheck.engine.stream_checker import StreamChecker
     from vhdcheck.errors import SourceError, UsageError, VhdcheckError
     from vhdcheck.format.span import Span
@@ -38,6 +39,7 @@ __all__ = [
     "Image",
     "ImageRefused",
     "JudgeOptions",
+    "Parents",
     "Report",
     "Severity",
     "Source",
@@ -65,6 +67,7 @@ _HOMES = {
     "Image": "image",
     "ImageRefused": "verdict.report",
     "JudgeOptions": "engine.options",
+    "Parents": "engine.parents",
     "Report": "verdict.report",
     "Severity": "verdict.finding",
     "Source": "sources.source",

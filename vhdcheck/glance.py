@@ -124,11 +124,11 @@ class _Check(task.Task):
 
     def _is_mended(self, path: Path) -> bool:
         """Mend the staged file, if its repair is certain; log what was done, or why nothing was."""
-        from vhdcheck.mend import mend, plan  # noqa: PLC0415 (it needs construct, which a plugin may not fail to load by)
+        from vhdcheck.mend import mend, plan
 
         image, judged_for = self._wrapper.image_id, _judged_for()
         planned = plan(path, **judged_for)
-        if not planned.possible or not planned.steps or planned.conditions:
+        if not planned.is_certain:
             why = "; ".join(planned.reasons) or "that depends on the guest's data"
             LOG.info("image %s: not mended: %s", image, printable(why))
             return False

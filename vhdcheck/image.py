@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdcheck.format import layout
 from vhdcheck.format.span import Span
@@ -138,3 +138,15 @@ def vital_of(image: Image) -> list[Span]:
     if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
         spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap"))
     return sorted(spans, key=attrgetter("offset"))
+
+
+def slimmed(image: Image) -> Image:
+    """Leave out of an image what can be long: 64 KiB of slack and of each locator, 1 MiB of batmap."""
+    changes: dict[str, Any] = {}
+    if image.slack is not None and image.slack.data:
+        changes["slack"] = replace(image.slack, data=b"")
+    if image.batmap is not None and image.batmap.map:
+        changes["batmap"] = replace(image.batmap, map=b"")
+    if any(locator.data for locator in image.locators):
+        changes["locators"] = tuple(replace(locator, data=b"") for locator in image.locators)
+    return replace(image, **changes) if changes else image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +24,19 @@ def main() -> int:
     return 0
 
 
+def given(entry: dict[str, Any]) -> list[Path]:
+    """Return the parents that go with a fixture, with the times that they must have."""
+    paths = [FIXTURES / "parents" / entry["name"] / name for name in entry.get("parents", ())]
+    for path in paths:
+        os.utime(path, (entry["written"], entry["written"]))
+    return paths
+
+
 def judged(path: Path, entry: dict[str, Any], now: float) -> Report:
     """Check a fixture as its entry in the manifest says: as a file or as a stream."""
     if not entry["stream"]:
-        return check(path, target=entry["target"], deep=entry["deep"], now=now)
+        parents = given(entry)
+        return check(path, target=entry["target"], deep=entry["deep"], now=now, parents=parents or None)
     with path.open("rb") as file:
         return check_stream(file, StreamChecker(target=entry["target"], deep=entry["deep"], now=now))
 

@@ -114,6 +114,7 @@ def test_the_picture_of_the_rooms_is_that_of_the_contracts(pyproject: dict[str, 
 
 
 def test_the_targets_are_listed(documents: str) -> None:
+    assert all(targets.load(name).accepts for name in targets.names())
     assert sorted(re.findall(r"^\| `([a-z-]+)`(?: \(default\))? \|", documents, re.MULTILINE)) == list(targets.names())
 
 

@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
     """Build a case's image, check it for its target, and return the report."""
-    path = tmp_path_factory.mktemp("cases") / "image"
+    folder = tmp_path_factory.mktemp("cases")
+    path = folder / "image"
 
     @cache
     def report(case: Case) -> Report:
         case.build().write(path)
         if not case.stream:
-            return check(path, target=case.target, deep=case.deep, now=NOW)
+            parents = case.write_parents(folder) or None
+            return check(path, target=case.target, deep=case.deep, now=NOW, parents=parents)
         checker = StreamChecker(target=case.target, deep=case.deep, now=NOW)
         with path.open("rb") as file:
             return check_stream(file, checker)

@@ -72,7 +72,8 @@ def test_building_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main([str(tmp_path)]) == 0
     assert not stale.exists()
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == {case.file for case in CASES} | {"manifest.json"}
+    parents = {f"parents/{case.name}/{name}" for case in CASES for name, _ in case.parents}
+    assert files == {case.file for case in CASES} | parents | {"manifest.json"}
     assert (tmp_path / "fixed-of-exactly-40-gib.vhd").stat().st_size == (40 << 30) + 512
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from tests.remote.conftest import azure, gcs, s3  # noqa: F401 (fixtures)
+from tests.remote.conftest import azure, azurite, gcs, s3  # noqa: F401 (fixtures)
 
 pytest.importorskip("fsspec", reason="fsspec is not installed (extra remote)")
 

@@ -13,7 +13,7 @@ import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
 from tests.audit.test_dask import Cluster, cluster  # noqa: F401, TC001 (a fixture)
-from tests.remote.conftest import azure, s3, store  # noqa: F401 (fixtures)
+from tests.remote.conftest import azure, azurite, s3, store  # noqa: F401 (fixtures)
 from tests.tasks.service import TENANT
 from tests.tasks.test_kill import KILLS
 
@@ -38,7 +38,7 @@ def remote(serve: Callable[..., Service], store: Served, place: str) -> Service:
     """A service with no image on its own disk; what its stores need comes from the environment."""
     settings = {f"FSSPEC_{store.scheme.upper()}_{name.upper()}": value for name, value in store.options.items()}
     url = f"{store.scheme}://images/{place}"
-    options = ("--lease-seconds", "0.6", "--max-attempts", "1000", "--workers", "3")
+    options = ("--mend", "certain", "--lease-seconds", "0.6", "--max-attempts", "1000", "--workers", "3")
     return serve("--objects", f"{url}/objects/{{tenant}}", "--images", f"{url}/kept", *options, **settings)
 
 
@@ -68,6 +68,10 @@ def test_import_and_export_between_stores(remote: Service, store: Served, place:
     assert remote.imported("exports/deep/er/good")["status"] == "success"
     assert remote.imported("exports/bad")["message"][:4] == "396:"
     assert remote.imported("exports/zero")["message"][:4] == "396:"
+    store.put(f"{mine}/no-id", fixed(MIB, unique_id=bytes(16)).tobytes())
+    mended = remote.imported("exports/no-id")["result"]
+    assert mended["mended"] == "correct"
+    assert digests(store, f"{place}/kept")[f"{mended['image_id']}.vhd"] == mended["image_sha256"]
     for name in (
         "exports/none",
         "none/none",

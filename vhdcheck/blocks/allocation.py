@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 CELLS: Final = 512
 """Cells of a strip at the most: 16 rows of 32, or more columns than a terminal has."""
+CHANGED: Final = 65_536
+"""Runs of used blocks that are listed at the most."""
 ALIGNMENT: Final = 7 * SECTOR
 """Bytes that Windows and XenServer leave between blocks to align their data to 4 KiB; they interrupt no extent."""
 
@@ -54,7 +56,21 @@ def allocate(table: Entries, bounds: Bounds) -> Allocation:
         faulty=int(np.count_nonzero(wrong)),
         outside=outside,
         extents=extents,
+        changed=_changed(table, bounds.needed),
     )
+
+
+def _changed(table: Entries, needed: int) -> tuple[tuple[int, int], ...]:
+    """List runs of used blocks; in coarser units, each twice the one before, where there are too many."""
+    used = table[:needed] != UNUSED
+    blocks, unit = len(used), 1
+    while np.count_nonzero(used[1:] > used[:-1]) >= CHANGED:
+        used = np.append(used, np.zeros(len(used) % 2, dtype=np.bool_))
+        used = used[::2] | used[1::2]
+        unit *= 2
+    edges = np.flatnonzero(np.diff(np.pad(used.view(np.int8), 1)))
+    limits = np.minimum(edges.astype(np.int64) * unit, blocks).tolist()
+    return tuple(zip(limits[::2], limits[1::2], strict=True))
 
 
 def _sectors(keys: Keys) -> Entries:

@@ -74,6 +74,10 @@ class Allocation:
     extents: int
     """Pieces in which the blocks lie when they are read in the order of the disk."""
 
+    changed: tuple[tuple[int, int], ...] = ()
+    """Runs of the disk's blocks that are in the file, as (first, behind the last). Where there are too many of them,
+    runs that lie close together are one, so that all that is in the file is in them still."""
+
     @property
     def in_order(self) -> float:
         """Of the blocks that follow another one, the share that lie directly behind it in the file."""

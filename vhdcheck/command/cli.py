@@ -69,6 +69,25 @@ def parser() -> argparse.ArgumentParser:
         help="download images from servers that do not send parts, up to the target's physical limit",
     )
     parser.add_argument("--deep", action="store_true", help="read the sector bitmaps of all blocks too (no guest data)")
+    parser.add_argument(
+        "--parent",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a parent of a differencing disk, or a parent of that; may be repeated. Parents are found by unique ID",
+    )
+    parser.add_argument(
+        "--parents",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="find parents among the images of a folder too; no path that an image names is opened",
+    )
+    parser.add_argument(
+        "--chains",
+        action="store_true",
+        help="draw which image is whose parent instead of checking for a destination; as text, html or json",
+    )
     parser.add_argument("--map", action="store_true", help="draw where the blocks lie, and list the file's regions")
     workers = parser.add_mutually_exclusive_group()
     workers.add_argument(

@@ -46,11 +46,19 @@ class Options:
     resume: str | None
     fail_on: Severity
     exit_zero: bool
+    parent: tuple[str, ...]
+    parents: tuple[str, ...]
+    chains: bool
+
+    @property
+    def form(self) -> report.Format:
+        """What writes the report."""
+        return report.load(self.format, "forest" if self.chains else "formats")
 
     @property
     def allocation(self) -> bool:
         """Whether to count where blocks lie."""
-        return self.with_map or self.format == "html"
+        return self.with_map or (self.format == "html" and not self.chains)
 
     @property
     def is_stdin(self) -> bool:
@@ -73,7 +81,7 @@ def options(arguments: argparse.Namespace) -> Options:
             found = {key: value for key, value in found.items() if key not in _LIMITS}
         given = {key.replace("-", "_"): value for key, value in found.items()} | given
     limits = {name: given.get(name) for name in ("max_virtual_size", "max_physical_size")}
-    target = given.get("target", targets.DEFAULT)
+    target = "generic" if arguments.chains else given.get("target", targets.DEFAULT)
     return Options(
         paths=tuple(arguments.paths),
         files_from=arguments.files_from,
@@ -94,9 +102,14 @@ def options(arguments: argparse.Namespace) -> Options:
         resume=arguments.resume,
         fail_on=Severity[given.get("fail_on", "error").upper()],
         exit_zero=arguments.exit_zero,
+        parent=tuple(arguments.parent),
+        parents=tuple(arguments.parents),
+        chains=arguments.chains,
     )
 
 
+FOREST = ("text", "json", "html")
+"""Forms that the forest has."""
 _LIMITS = frozenset({"max-virtual-size", "max-physical-size"})
 
 
@@ -109,7 +122,20 @@ def _validate(arguments: argparse.Namespace) -> None:
         raise UsageError("-0 goes with --files-from")
     if arguments.jobs < 1:
         raise UsageError("--jobs takes a number from 1 on")
+    if arguments.chains:
+        _validate_chains(arguments)
     if arguments.resume is not None and report.load(arguments.format).WHOLE:
         *forms, last = [name for name in report.names() if not report.load(name).WHOLE]
         words = f"{', '.join(forms)} or {last}"
         raise UsageError(f"--resume goes with --format {words}: one document cannot be added to")
+
+
+def _validate_chains(arguments: argparse.Namespace) -> None:
+    if arguments.format not in FOREST:
+        raise UsageError(f"--chains goes with --format {', '.join(FOREST[:-1])} or {FOREST[-1]}")
+    if arguments.target is not None:
+        raise UsageError("--chains is about the format alone, and takes no --target")
+    if "-" in arguments.paths:
+        raise UsageError("--chains looks at many images, and - is one")
+    if arguments.parent or arguments.parents:
+        raise UsageError("--chains finds parents among all images that are named: name those of --parent too")

@@ -9,11 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vhdcheck import report
 from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.command.progress import Reading, Watched, of_many
 from vhdcheck.command.repair import finish
-from vhdcheck.engine.audit import audit, checked
+from vhdcheck.engine.audit import audit, checked, with_family
+from vhdcheck.errors import SourceError
 from vhdcheck.report.context import Context
 from vhdcheck.report.results import Results, summary
 from vhdcheck.sources.urls import is_url
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from vhdcheck.command.options import Options
     from vhdcheck.engine.options import CheckOptions
+    from vhdcheck.engine.parents import Parents
     from vhdcheck.sources.source import Source
     from vhdcheck.verdict.report import Report
 
@@ -55,7 +56,7 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
         from vhdcheck.command.resume import read  # json
 
         results.before = read(options.resume)
-    form = report.load(options.format)
+    form = options.form
     try:
         with _opened(options, output) as file, ExitStack() as stack:
             reading = Reading() if _is_single(options) else None
@@ -78,7 +79,7 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
 
 def _summarise(options: Options, results: Results, errors: TextIO) -> None:
     """Write what a run came to where its report does not say so to whoever looks on."""
-    if not report.load(options.format).SUMMARY or options.output is not None:
+    if not options.form.SUMMARY or options.output is not None:
         errors.writelines(f"{line}\n" for line in summary(results))
         errors.flush()
 
@@ -102,7 +103,7 @@ def _opened(options: Options, output: TextIO) -> AbstractContextManager[TextIO]:
 
     path = Path(options.output)
     refuse_image(path, options.paths)
-    if report.load(options.format).WHOLE or options.format == "text":
+    if options.form.WHOLE or options.format == "text":
         return replacing(path)
     # An interrupted run leaves whole lines, and the one that resumes it goes on behind them.
     again = options.resume is not None and path.exists() and path.samefile(options.resume)
@@ -113,7 +114,7 @@ def _counted(found: Checking, options: Options, results: Results) -> Checking:
     """Add up what comes, and pass on what is to be shown."""
     for result in map(options.selected.of, found):
         results.add(result)
-        if not options.quiet or results.fails(result):
+        if not options.quiet or options.chains or results.fails(result):
             yield result
 
 
@@ -125,10 +126,11 @@ def _checked(
     reading: Reading | None,
 ) -> Checking:
     """Check each image, and go on when one cannot be."""
+    parents = _parents(options)
     if options.is_stdin:
         from vhdcheck.command.stdin import check_stdin  # streams need more
 
-        result, finishing = check_stdin(options, watch, reading), finish(options)
+        result, finishing = with_family(check_stdin(options, watch, reading), parents), finish(options)
         yield result if isinstance(result, Failure) or finishing is None else finishing(result)
         return
     walk = Walk(skip_named_texts=options.skip_text)
@@ -143,12 +145,41 @@ def _checked(
         }
         every, finishing = chain([first], sources), finish(options)
         if how := _workers(options, first, stack):
-            yield from audit(every, **how, finish=finishing, **given)
+            found = audit(every, **how, finish=finishing if parents is None else None, **given)
         else:
-            yield from (checked(each, given, watch, finish=finishing) for each in every)
+            found = (checked(each, given, watch, finish=finishing if parents is None else None) for each in every)
+        for result in (with_family(each, parents) for each in found):  # a repair needs the parents, which are here
+            if parents is None or finishing is None or isinstance(result, Failure):
+                yield result
+            else:
+                yield finishing(result)
     for name, reason in walk.problems:
         yield Failure(name, reason)
     results.skipped_texts = walk.skipped_texts
+
+
+def _parents(options: Options) -> Parents | None:
+    """Collect the files that are given for parents; None where none are.
+
+    Raises:
+        SourceError: one that is named cannot be read.
+    """
+    if not (options.parent or options.parents):
+        return None
+    from vhdcheck.engine.parents import Parents  # seldom
+
+    parents = Parents(options.parent)
+    walk = Walk()
+    for path in options.parents:
+        if is_folder(path) or is_pattern(path):
+            for image in walk.images(expanded([path])):
+                parents.add_if_readable(image)
+        else:
+            parents.add(path)
+    if walk.problems:
+        name, reason = walk.problems[0]
+        raise SourceError(f"{name}: {reason}")
+    return parents
 
 
 def _sources(options: Options, walk: Walk, results: Results) -> Iterator[str]:

@@ -9,8 +9,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from vhdcheck import targets
-from vhdcheck.engine.check import Settled, resolve
+from vhdcheck.engine.check import Settled, resolve, with_chain
+from vhdcheck.engine.parents import Parents
 from vhdcheck.errors import UsageError, VhdcheckError
+from vhdcheck.image import slimmed
 from vhdcheck.sources.urls import redacted
 from vhdcheck.verdict.report import Failure, Report
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from vhdcheck.engine.options import CheckOptions
-    from vhdcheck.image import Image
     from vhdcheck.sources.source import Source
 
 BATCH: Final = 64
@@ -82,12 +83,23 @@ def audit(
         options.pop("max_virtual_size", None),
         options.pop("max_physical_size", None),
     )
+    parents = options.pop("parents", None)
     settled: CheckOptions = {**options, "target": target}
     Settled.by(**settled)  # what is wrong with them is said here, once
     paths = (os.fspath(source) for source in sources)
     if executor is None:
-        return (checked(path, settled, finish=finish) for path in paths)
-    return _Dispatch(executor, settled, finish).results(paths, batch, window)
+        found: Iterator[Report | Failure] = (
+            checked(path, settled, finish=finish if parents is None else None) for path in paths
+        )
+    else:
+        found = _Dispatch(executor, settled, finish if parents is None else None).results(paths, batch, window)
+    if parents is None:
+        return found
+    family = parents if isinstance(parents, Parents) else Parents(parents)
+    results = (with_family(result, family, now=options.get("now")) for result in found)
+    if finish is None:
+        return results
+    return (result if isinstance(result, Failure) else finish(result) for result in results)
 
 
 def check_batch(work: Work) -> list[Report | Failure]:
@@ -121,19 +133,17 @@ def checked(
         return Failure(redacted(source), str(error).removeprefix(f"{redacted(source)}: "))
     except Exception as error:  # noqa: BLE001 (a defect of vhdcheck must not end a run of a million images)
         return Failure(redacted(source), f"vhdcheck failed: {_words(error)}")
-    return replace(report, image=_slimmed(report.image))
+    return replace(report, image=slimmed(report.image))
 
 
-def _slimmed(image: Image) -> Image:
-    """Leave out of an image what can be long: 64 KiB of slack and of each locator, 1 MiB of batmap."""
-    changes: dict[str, Any] = {}
-    if image.slack is not None and image.slack.data:
-        changes["slack"] = replace(image.slack, data=b"")
-    if image.batmap is not None and image.batmap.map:
-        changes["batmap"] = replace(image.batmap, map=b"")
-    if any(locator.data for locator in image.locators):
-        changes["locators"] = tuple(replace(locator, data=b"") for locator in image.locators)
-    return replace(image, **changes) if changes else image
+def with_family(result: Report | Failure, parents: Parents | None, *, now: float | None = None) -> Report | Failure:
+    """Add what is found of an image's parents, where some are given; not in a worker, so that each is read once."""
+    if parents is None or isinstance(result, Failure):
+        return result
+    try:
+        return with_chain(result, result.source, parents, now=now)
+    except VhdcheckError as error:
+        return Failure(result.source, f"its parents cannot be read: {error}")
 
 
 class _Dispatch:

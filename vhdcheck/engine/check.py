@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from vhdcheck import rules, targets
+from vhdcheck.chain import has_parent
+from vhdcheck.engine.parents import Parents
 from vhdcheck.engine.plan import Known, steps
 from vhdcheck.errors import UsageError
 from vhdcheck.image import Image
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from vhdcheck.blocks.facts import Bitmaps
     from vhdcheck.engine.options import CheckOptions
+    from vhdcheck.engine.parents import Given, Opening
     from vhdcheck.engine.windows import Answers, Wanted
     from vhdcheck.sources.local import Readable
     from vhdcheck.sources.source import AsyncSource, Source
@@ -58,7 +62,8 @@ def check(source: Readable, *, name: str | None = None, **options: Unpack[CheckO
     """
     settled = Settled.by(**options)
     with settled.opened(source, name) as reader:
-        return settled.examined(reader)
+        report = settled.examined(reader)
+    return settled.with_parents(report, source)
 
 
 async def acheck(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
@@ -74,7 +79,14 @@ async def acheck(source: Readable, *, name: str | None = None, **options: Unpack
     from vhdcheck.sources.url import async_opened_url  # asyncio
 
     async with async_opened_url(source, name, settled.downloads, settled.storage_options) as reader:
-        return await aexamine(reader, settled.target, deep=settled.deep, allocation=settled.allocation, now=settled.now)
+        report = await aexamine(
+            reader, settled.target, deep=settled.deep, allocation=settled.allocation, now=settled.now
+        )
+    if settled.parents is None:
+        return report
+    import asyncio
+
+    return await asyncio.to_thread(settled.with_parents, report, source)
 
 
 def iter_findings(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Iterator[Finding]:
@@ -100,6 +112,8 @@ def _findings(source: Readable, name: str | None, settled: Settled) -> Iterator[
             wanted = run.answered(reader.read(wanted.spans))
         yield from run.findings[taken:]
         reader.verify()
+    report = run.report()
+    yield from (each for each in settled.with_parents(report, source).findings if each not in report.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +126,7 @@ class Settled:
     now: float | None = None
     download: bool = False
     storage_options: Mapping[str, Any] | None = None
+    parents: Given | None = None
 
     @classmethod
     def by(
@@ -148,6 +163,12 @@ class Settled:
     def examined(self, reader: Source) -> Report:
         """Examine what is open."""
         return examine(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now)
+
+    def with_parents(self, report: Report, source: Readable) -> Report:
+        """Add what is found of the parents, where files were given to find them among."""
+        if self.parents is None:
+            return report
+        return with_chain(report, source, self.parents, opening=partial(self.opened, name=None), now=self.now)
 
 
 def examine(
@@ -197,6 +218,31 @@ async def aexamine(
         wanted = run.answered(await reader.read(wanted.spans))
     await reader.verify()
     return run.report()
+
+
+def with_chain(
+    report: Report, source: Readable, parents: Given, *, opening: Opening | None = None, now: float | None = None
+) -> Report:
+    """Add to a report on a differencing disk what is found of its parents.
+
+    Args:
+        report: the report.
+        source: the image that it is on.
+        parents: files to find its parents among, as in `CheckOptions`.
+        opening: opens what is given, if not by its path or URL.
+        now: the time to judge by, in Unix seconds; the clock's by default.
+
+    Raises:
+        SourceError: a file that was given cannot be read.
+    """
+    if not has_parent(report.image):
+        return report
+    clock = time.time() if now is None else now
+    among = parents if isinstance(parents, Parents) else Parents(parents, opening=opening)
+    alone = targets.load("generic")
+    chain = among.chain(report.source, source, report.image, lambda parent: examine(parent, alone, now=clock))
+    found = rules.judge("chain", chain, image=report.image, target=report.target, now=clock)
+    return replace(report, findings=tuple(sorted((*report.findings, *found), key=_order)), chain=chain)
 
 
 def resolve(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vhdcheck.engine.parents import Given
     from vhdcheck.targets import Target
 
 
@@ -34,5 +35,8 @@ class CheckOptions(JudgeOptions, total=False):
     download: bool
     """Of a server that ignores ranges, download the image, into a temporary file: up to the target's limit on the
     file's length, or what the temporary folder has room for, and no more."""
+    parents: Given | None
+    """Of a differencing disk, files among which to look for its parents, by unique ID; in any order, and others among
+    them do no harm. `vhdcheck.Parents` of them serves for many images. No path that an image states is opened."""
     storage_options: Mapping[str, Any] | None
     """Arguments for fsspec's driver of a URL: credentials, endpoint."""

@@ -33,38 +33,33 @@ copy. Where the copy is gone it asks for all that the header points at, since th
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vhdcheck.blocks.bitmaps import Tally
 from vhdcheck.blocks.facts import Bounds
 from vhdcheck.blocks.small import sound
-from vhdcheck.engine.stray import guesses
+from vhdcheck.engine.bitmap_reads import read_bitmaps
+from vhdcheck.engine.stray import find_a_stray
 from vhdcheck.engine.windows import Reader, Wanted
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.limits import (
-    BITMAPS_AT_ONCE,
     END,
     HEAD,
     MAX_BATMAP,
     MAX_ENTRIES,
     MAX_LOCATOR,
-    NEAR,
     SEARCH,
     TABLE_PIECE,
 )
-from vhdcheck.format.lookalikes import VOLUME, recognise
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import (
     BATMAP_1_2,
     BATMAP_COOKIE,
-    COOKIE,
     DIFFERENCING,
     FIXED,
     HEADER_COOKIE,
     Batmap,
     DynamicHeader,
     Footer,
-    checksum,
     is_footer,
 )
 from vhdcheck.image import FileEnds, Image, Slack, metadata_of, vital_of
@@ -73,14 +68,8 @@ from vhdcheck.units import SECTOR, round_up
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from vhdcheck.blocks.arrays import Entries, Places
     from vhdcheck.blocks.facts import Bitmaps
     from vhdcheck.engine.windows import Answers
-    from vhdcheck.format.lookalikes import Format
-
-
-VOLUME_MARK: Final = 5
-"""Bytes of the mark of an optical disc's volume."""
 
 
 class Known(NamedTuple):
@@ -184,76 +173,17 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
     elif is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
         copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
     if image.tail is None:
-        image.stray, image.lookalike = yield from _find_a_stray(reader, image, head, copy)
+        image.stray, image.lookalike = yield from find_a_stray(reader, image, head, copy)
     image.footer = image.tail or image.stray or copy
     if image.footer is not None and image.footer.disk_type != FIXED:
         image.copy = copy
     yield Known("file", FileEnds(size, head, tail))
 
 
-def _find_a_stray(
-    reader: Reader, image: Image, head: bytes, copy: Footer | None
-) -> Generator[Wanted, Answers, tuple[Footer | None, Format | None]]:
-    """Look for a footer that does not end the file, and for what else the file may be.
-
-    A footer in an archive belongs to a file in that archive. One at the end of the fixed disk that it describes
-    belongs to this file, whatever the disk begins with.
-    """
-    size = image.size
-    header_at = copy.data_offset if copy is not None else size
-    region, header, volume = yield from reader.ask(
-        Span(max(0, size - SEARCH), SEARCH, "file"),
-        Span(header_at, HEADER_SIZE, "header"),
-        Span(VOLUME if copy is None else size, VOLUME_MARK, "file"),
-    )
-    reader.windows.append((header_at, header))
-    found = _search(region, size - len(region))
-    if found is not None and not found.offset and copy is not None:
-        found = None  # the copy itself
-    if copy is not None:
-        return found, None
-    lookalike = recognise(head, size, volume)
-    if found is None and (lookalike is None or lookalike.is_raw):
-        found = yield from _guess(reader, image, head)
-    if found is not None and (lookalike is None or lookalike.is_raw or _ends_its_disk(found)):
-        return found, None
-    return None, lookalike
-
-
-def _ends_its_disk(footer: Footer) -> bool:
-    """Say whether a footer stands where the fixed disk ends that it describes."""
-    return footer.disk_type == FIXED and footer.offset == footer.current_size
-
-
-def _guess(reader: Reader, image: Image, head: bytes) -> Generator[Wanted, Answers, Footer | None]:
-    """Look for a footer in the middle of the file, where one may be."""
-    places = guesses(head, image.size)
-    if not places:
-        return None
-    sectors = yield from reader.ask(*(Span(at, FOOTER_SIZE, "file") for at in places), needed=False)
-    if b"" in sectors:
-        image.unexamined.append("the middle of the file: a footer may be there, and the stream had passed it")
-    for at, raw in zip(places, sectors, strict=True):
-        if is_footer(raw) and _ends_its_disk(footer := Footer.parse(raw, at, "footer")) and footer.is_signed:
-            return footer
-    return None
-
-
 def _footer_at_end(tail: bytes, size: int) -> Footer | None:
     for length in (FOOTER_SIZE, SHORT_FOOTER_SIZE):
         if len(tail) >= length and is_footer(tail[-length:]):
             return Footer.parse(tail[-length:], size - length, "footer")
-    return None
-
-
-def _search(region: bytes, offset: int) -> Footer | None:
-    """Find the last footer with a good checksum that something follows."""
-    at = len(region)
-    while (at := region.rfind(COOKIE, 0, at)) >= 0:
-        raw = region[at : at + FOOTER_SIZE]
-        if len(raw) == FOOTER_SIZE and checksum(raw, 64).to_bytes(4, "big") == raw[64:68]:
-            return Footer.parse(raw, offset + at, "footer")
-        at += len(COOKIE) - 1
     return None
 
 
@@ -386,7 +316,7 @@ def _judge_table(
     yield Known("table", image.table)
     if image.table.is_sane and not image.table.beyond_faulty.count:  # else what looks unused may belong to a block
         if deep and table is not None:
-            yield from _read_bitmaps(image, table, header, disk_size)
+            yield from read_bitmaps(image, table, header, disk_size)
         if image.bitmaps is not None:
             yield Known("bitmaps", image.bitmaps)
         yield from _read_slack(reader, image, inside)
@@ -419,58 +349,3 @@ def _read_slack(reader: Reader, image: Image, metadata: list[Span]) -> Generator
         if data:
             image.slack = Slack(start, length, data)
             yield Known("slack", image.slack)
-
-
-def _read_bitmaps(
-    image: Image, table: Entries, header: DynamicHeader, disk_size: int
-) -> Generator[Wanted | Known, Answers, None]:
-    """Read the sector bitmap of each used block, in file order, a bounded number at a time.
-
-    Those that passed in a stream are taken as they were sorted then, unless by a copy that the footer contradicts.
-    """
-    from vhdcheck.blocks import arrays
-
-    full = image.batmap.map if image.batmap is not None else b""
-    if image.table is not None and any(room.part == "batmap_map" for room in image.table.hit_rooms):
-        full = b""  # it is some block's data
-    last_block = header.blocks_needed(disk_size) - 1
-    last_sectors = (disk_size - last_block * header.block_size) // SECTOR
-    tally = Tally(header.offset, header.block_size // SECTOR, last_block, last_sectors, full)
-    if image.bitmaps is not None and image.bitmaps.basis == tally.result.basis:
-        return
-    length = header.bitmap_length
-    near = NEAR if header.block_size <= NEAR else 0
-    keys = arrays.by_place(table)
-    at_once = max(1, BITMAPS_AT_ONCE // length)
-    for start in range(0, len(keys), at_once):
-        blocks, sectors = arrays.split(keys[start : start + at_once])
-        firsts = arrays.runs(sectors, length, near)
-        answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
-        if None in answers and len(firsts) < len(blocks):
-            near = -1  # which of a run's bitmaps is lost is not known: ask for each by itself
-            firsts = arrays.runs(sectors, length, near)
-            answers = yield _wanted_bitmaps(blocks, sectors, firsts, length)
-        if None in answers:
-            if not any(span.part == "bitmaps" for span in image.unseen):
-                lost = next(number for number, data in enumerate(answers) if data is None)
-                image.unseen.append(Span(int(sectors[lost]) * SECTOR, length, "bitmaps"))
-            seen = [number for number, data in enumerate(answers) if data is not None]
-            blocks, sectors, firsts = blocks[seen], sectors[seen], firsts[: len(seen)]
-        bitmaps = arrays.cut([data for data in answers if data is not None], sectors, firsts, length)
-        tally.add(blocks, sectors, bitmaps, arrays.called_full(full, blocks) if full else None)
-    image.bitmaps = tally.result
-
-
-def _wanted_bitmaps(blocks: Entries, sectors: Entries, firsts: Places, length: int) -> Wanted:
-    """Ask for runs of bitmaps; a run of more than one is of part `bitmaps`, for what lies between them is read too."""
-    if len(firsts) == len(blocks):
-        places = zip(blocks.tolist(), sectors.tolist(), strict=True)
-        return Wanted(tuple(Span(sector * SECTOR, length, "bitmap", block) for block, sector in places))
-    begins = sectors[firsts].tolist()
-    ends = [*sectors[firsts[1:] - 1].tolist(), int(sectors[-1])]
-    return Wanted(
-        tuple(
-            Span(begin * SECTOR, (end - begin) * SECTOR + length, "bitmaps")
-            for begin, end in zip(begins, ends, strict=True)
-        )
-    )

@@ -12,6 +12,7 @@ from vhdcheck.terminal.ending import exit_status
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdcheck.engine.parents import Parents
     from vhdcheck.mend import Change, Mending, Plan
 
 EPILOG: Final = """\
@@ -51,6 +52,16 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--to", choices=("fixed", "dynamic"), default="", help="the type of the copy, whatever the image is"
     )
+    parser.add_argument(
+        "--parent",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="of a differencing disk: a parent, or a parent of that; may be repeated. The copy stands alone",
+    )
+    parser.add_argument(
+        "--parents", action="append", default=[], metavar="FOLDER", help="look for parents among the images there too"
+    )
     parser.add_argument("--raw", action="store_true", help="IMAGE is a raw disk: make a VHD of it")
     return parser
 
@@ -82,6 +93,7 @@ def _planned(options: argparse.Namespace) -> tuple[Iterator[str], int]:
         max_physical_size=options.max_physical_size,
         to=options.to,
         raw=options.raw,
+        parents=_parents(options),
         out=options.output or "",
         in_place=options.in_place,
     )
@@ -102,10 +114,23 @@ def _done(options: argparse.Namespace) -> tuple[Iterator[str], int]:
             max_physical_size=options.max_physical_size,
             to=options.to,
             raw=options.raw,
+            parents=_parents(options),
             progress=lambda some, whole: line.move(100 * some // whole),
         )
     status = 2 if mending.before.crashed else 0 if mending.ok else 1
     return _lines(mending), status
+
+
+def _parents(options: argparse.Namespace) -> Parents | None:
+    """Collect the files that are given for parents; None where none are."""
+    if not (options.parent or options.parents):
+        return None
+    from vhdcheck.engine.parents import Parents
+
+    parents = Parents(options.parent)
+    for folder in options.parents:
+        parents.add_folder(folder)
+    return parents
 
 
 def _plan_lines(plan: Plan) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vhdcheck.mend.gpt import GPT, NONE, PartitionTable, free_for_end, read_partitions
 from vhdcheck.mend.guest import DynamicDisk, RawDisk, first_data, windows
 from vhdcheck.mend.plans import BEHIND_DISK, BEHIND_FOOTER, BETWEEN, FITS, PARTITIONS, SECTORS, UNMARKED
+from vhdcheck.mend.stack import Stack
 from vhdcheck.units import SECTOR, count, exact, grouped
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def unmet(conditions: tuple[Condition, ...], source: Source, disk: Disk, result:
 
 
 def _unmarked(disk: Disk) -> Iterator[str]:
+    if isinstance(disk, Stack):  # of a differencing disk all readers go to its parent there
+        disk = disk.base
     if isinstance(disk, DynamicDisk) and (at := first_data(disk.unmarked())) is not None:
         yield (
             f"sector {at // SECTOR} of the disk holds data, and its block's bitmap says that it is empty: qemu and"

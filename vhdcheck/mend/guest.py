@@ -135,6 +135,11 @@ class DynamicDisk:
             if self._table[block] != UNUSED:
                 yield block
 
+    def ranges_used(self) -> Iterator[tuple[int, int]]:
+        """Yield where on the disk each block in use begins and ends, in order."""
+        for block in self.used():
+            yield block * self._block, min((block + 1) * self._block, self.size)
+
     def windows_used(self) -> int:
         """Count the windows of which some block is in use: the blocks that a copy takes at the most."""
         step = WINDOW // self._block

@@ -21,6 +21,8 @@ CORRECT, CUT, REBUILD, MAKE_FIXED, MAKE_DYNAMIC, ENLARGE, SHRINK, WRAP = (
     "shrink",
     "wrap",
 )
+FLATTEN: Final = "flatten"
+"""A differencing disk and its parents become one disk; `before` is how many parents."""
 UNMARKED, BEHIND_DISK, BETWEEN, BEHIND_FOOTER, PARTITIONS, SECTORS, FITS = (
     "unmarked-sectors-hold-nothing",
     "nothing-behind-the-new-end",
@@ -80,3 +82,8 @@ class Plan:
     """Of the copy's file, in bytes, at the most."""
     least_length: int = 0
     """The same, at the least: with no block in use. Exact where both are equal."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether there is something to be done, and it can be done whatever the guest's data are."""
+        return self.possible and bool(self.steps) and not self.conditions

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import VhdcheckError
 from vhdcheck.format.structures import DIFFERENCING
-from vhdcheck.mend.plans import CORRECT
+from vhdcheck.mend.plans import CORRECT, CUT, ENLARGE, SHRINK
 from vhdcheck.mend.route import plan
 from vhdcheck.mend.shell import line
 from vhdcheck.mend.wish import Wish, command_for
@@ -85,7 +85,7 @@ def _repair(planned: Plan, report: Report) -> Repair:
         return Repair(possible=False, reasons=planned.reasons, ask=_ask(report))
     steps = [
         Part(step.kind, step_words(step), step.before, step.after)
-        if step.before != step.after
+        if step.kind in (CUT, ENLARGE, SHRINK)
         else Part(step.kind, _corrected(planned) if step.kind == CORRECT else step_words(step))
         for step in planned.steps
     ]

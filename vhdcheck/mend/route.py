@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from vhdcheck import targets
-from vhdcheck.engine.check import examine, resolve
+from vhdcheck.chain import has_parent
+from vhdcheck.engine.check import examine, resolve, with_chain
+from vhdcheck.engine.parents import SETTLED
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.limits import SEARCH
 from vhdcheck.format.structures import DYNAMIC, EPOCH, FIXED
@@ -37,6 +39,7 @@ from vhdcheck.mend.plans import (
     CUT,
     ENLARGE,
     FITS,
+    FLATTEN,
     PARTITIONS,
     REBUILD,
     SECTORS,
@@ -49,13 +52,18 @@ from vhdcheck.mend.plans import (
     Step,
 )
 from vhdcheck.mend.shell import as_file
+from vhdcheck.mend.stack import Layer, doubts, opened_parents, stack_of
 from vhdcheck.mend.wish import Wish, command_for, free_name
 from vhdcheck.mend.writer import Identity
+from vhdcheck.rules import RULES
+from vhdcheck.rules.parent import short
 from vhdcheck.sources.local import BufferSource, opened
 from vhdcheck.units import SECTOR, exact, round_up
 from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
+    from vhdcheck.chain import Chain
+    from vhdcheck.engine.parents import Given
     from vhdcheck.image import Image
     from vhdcheck.sources.local import Readable
     from vhdcheck.sources.source import Source
@@ -79,6 +87,8 @@ class Route:
     """The verdict on that."""
     identity: Identity | None = None
     """Of the new image; None where the corrected one is copied."""
+    parents: tuple[Layer, ...] = ()
+    """Of a differencing disk that is put together with them, the nearest first."""
 
 
 def plan(
@@ -91,6 +101,7 @@ def plan(
     raw: bool = False,
     out: str = "",
     in_place: bool = False,
+    parents: Given | None = None,
     now: float | None = None,
     called: str = "",
     program: tuple[str, ...] = (),
@@ -106,6 +117,8 @@ def plan(
         raw: take the file for a raw disk.
         out: the copy's name, for the command.
         in_place: write the command for mending in place.
+        parents: files among which to look for the parents of a differencing disk, as in `check`: it is then put
+            together with them. A report that knows its chain needs none.
         now: the time to judge creation times by, in Unix seconds; the clock's by default.
         called: what the target was given by, for the command, where `target` is none or a Target.
         program: what to run, for the command; what runs here by default.
@@ -117,14 +130,22 @@ def plan(
     report = source if isinstance(source, Report) else None
     wanted = target or (report.target if report else targets.DEFAULT)
     judged_for = resolve(wanted, max_virtual_size, max_physical_size)
-    wish = Wish(to, raw, out, in_place, wanted if isinstance(wanted, str) else called, program)
+    wish = Wish(to, raw, out, in_place, target=wanted if isinstance(wanted, str) else called, program=program)
     clock = time.time() if now is None else now
-    with opened(report.source if report else cast("Readable", source)) as reader:
+    path = report.source if report else cast("Readable", source)
+    with opened(path) as reader:
         before = report if report and report.target == judged_for else examine(reader, judged_for, now=clock)
-        return routed(reader, before, wish, now=clock, new_id=uuid.uuid4().bytes).plan
+        if parents is not None:
+            before = with_chain(before, path, parents, now=clock)
+        elif report is not None:
+            before = replace(before, chain=report.chain)
+        with opened_parents(before.chain) as layers:
+            return routed(reader, before, wish, now=clock, new_id=uuid.uuid4().bytes, parents=layers).plan
 
 
-def routed(reader: Source, before: Report, wish: Wish, *, now: float, new_id: bytes) -> Route:
+def routed(
+    reader: Source, before: Report, wish: Wish, *, now: float, new_id: bytes, parents: tuple[Layer, ...] = ()
+) -> Route:
     """Plan, and keep what is needed to do it.
 
     Args:
@@ -133,10 +154,13 @@ def routed(reader: Source, before: Report, wish: Wish, *, now: float, new_id: by
         wish: what the caller wants.
         now: the time, in Unix seconds.
         new_id: a unique ID for an image without one.
+        parents: of the chain that `before` knows, open; none where that is not whole.
     """
     if wish.to not in ("", *_KINDS):
         raise UsageError(f"no disk type to make: {wish.to!r} (fixed or dynamic)")
-    maker = _Maker(reader, before, wish, now, new_id)
+    if before.chain is not None:
+        wish = replace(wish, parents=tuple(parent.name for parent in before.chain.parents))
+    maker = _Maker(reader, before, wish, now=now, new_id=new_id, parents=parents)
     if before.image.footer is None:
         return maker.without_footer()
     if wish.raw:
@@ -169,8 +193,11 @@ class _Old(NamedTuple):
 class _Maker:
     """What every route needs."""
 
-    def __init__(self, reader: Source, before: Report, wish: Wish, now: float, new_id: bytes) -> None:
+    def __init__(
+        self, reader: Source, before: Report, wish: Wish, *, now: float, new_id: bytes, parents: tuple[Layer, ...]
+    ) -> None:
         self._reader, self._before, self._wish, self._now, self._new_id = reader, before, wish, now, new_id
+        self._parents = parents
         self._target = before.target
 
     def impossible(self, reasons: tuple[str, ...], *, first: tuple[str, ...] = ()) -> Route:
@@ -214,11 +241,16 @@ class _Maker:
         steps, conditions = self._first_steps(corrected, made)
         footer = after.image.footer
         assert footer is not None
+        if self._before.chain is not None:
+            route = self._flattened(after, self._before.chain, steps, conditions)
+            if not route.plan.possible:
+                return route
+            return replace(route, corrected=corrected, after=after, plan=replace(route.plan, changes=made))
         if after.ok and self._wish.to in ("", TYPES.get(footer.disk_type, "")):
             plan = self._possible(steps, conditions, footer.current_size, TYPES.get(footer.disk_type, "differencing"))
             plan = replace(plan, changes=made, length=corrected.size, least_length=corrected.size)
             return Route(plan, self._before, corrected, after)
-        in_doubt = _in_doubt(after)
+        in_doubt = (*_in_doubt(after), *_parent_wanted(after))
         if in_doubt or footer.disk_type not in TYPES:
             return self.impossible(in_doubt or refusals(after))
         try:
@@ -232,6 +264,27 @@ class _Maker:
         if not route.plan.possible:
             return route
         return replace(route, corrected=corrected, after=after, plan=replace(route.plan, changes=made))
+
+    def _flattened(self, after: Report, chain: Chain, steps: list[Step], conditions: list[Condition]) -> Route:
+        """Put a differencing disk together with its parents."""
+        if reasons := _doubts_of_chain(self._before, after, chain):
+            return self.impossible(reasons)
+        child, footer = Layer(self._reader, after.image), after.image.footer
+        assert footer is not None
+        try:
+            if reasons := tuple(doubts(child, self._parents)):
+                return self.impossible(reasons)
+            disk = stack_of(child, self._parents)
+        except SourceError as problem:
+            return self.impossible((str(problem),))
+        if isinstance(disk.base, DynamicDisk):
+            conditions = [*conditions, Condition(UNMARKED)]
+        own_id = footer.unique_id
+        if any(parent.image.footer is not None and parent.image.footer.unique_id == own_id for parent in self._parents):
+            own_id = self._new_id
+        old = _Old(footer.current_size, (DYNAMIC, FIXED), disk.windows_used())
+        steps = [*steps, Step(FLATTEN, len(self._parents))]
+        return replace(self._rebuilt(Identity(own_id, footer.timestamp), old, steps, conditions), parents=self._parents)
 
     def _first_steps(self, corrected: Patched, made: tuple[Change, ...]) -> tuple[list[Step], list[Condition]]:
         cut = [change for change in made if not change.new]
@@ -258,7 +311,7 @@ class _Maker:
             conditions = [*conditions, Condition(FITS, limit=used)]
         if chosen is None:
             return self.impossible(tuple(reason for verdict in verdicts.values() for reason in refusals(verdict)))
-        if not steps or steps[-1].kind != WRAP:
+        if not steps or steps[-1].kind not in (WRAP, FLATTEN):
             steps = [*steps, Step(REBUILD if chosen == old.kinds[0] else TYPES[chosen])]
         if size > old.size:
             steps = [*steps, Step(ENLARGE, old.size, size)]
@@ -292,6 +345,25 @@ class _Maker:
         structures = writer.structures(size, kind, identity, range(used))
         made = Patched(BufferSource(b"", "the copy"), structures, writer.length(size, kind, used))
         return examine(made, self._target, now=self._now)
+
+
+def _doubts_of_chain(before: Report, after: Report, chain: Chain) -> tuple[str, ...]:
+    """Write what puts the data of a chain in doubt, by the rules."""
+    own = [each for each in after.findings if each.doubts == "data" and each.slug not in SETTLED]
+    of_chain = [each for each in before.findings if each.doubts == "data" and RULES[each.rule].part == "chain"]
+    of_parents = [f"{parent.name}: {words}" for parent in chain.parents for words in parent.in_doubt]
+    return (*map(_words, (*own, *of_chain)), *of_parents)
+
+
+def _parent_wanted(report: Report) -> tuple[str, ...]:
+    """Say which parent a differencing disk is to be put together with."""
+    header = report.image.header
+    if header is None or not has_parent(report.image):
+        return ()
+    named = f', named "{short(header.parent_name)}"' if header.parent_name else ""
+    return (
+        f"give its parent, and the parents of that, with --parent: {uuid.UUID(bytes=header.parent_unique_id)}{named}",
+    )
 
 
 def _used_blocks(reader: Source, image: Image) -> tuple[int, list[Condition]]:

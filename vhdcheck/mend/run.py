@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from vhdcheck import targets
-from vhdcheck.engine.check import examine, resolve
+from vhdcheck.engine.check import examine, resolve, with_chain
 from vhdcheck.errors import UsageError
 from vhdcheck.mend import plans
 from vhdcheck.mend.conditions import unmet
@@ -18,17 +19,19 @@ from vhdcheck.mend.gpt import patches_for_end, read_partitions
 from vhdcheck.mend.guest import Disk, Layers, Patches, RawDisk, disk_of
 from vhdcheck.mend.prove import proven
 from vhdcheck.mend.route import Route, routed
+from vhdcheck.mend.stack import Layer, opened_parents, stack_of
 from vhdcheck.mend.wish import Wish
 from vhdcheck.mend.writer import write
 from vhdcheck.mend.writing import copy_patched, opened_for_copying, write_new, write_over
+from vhdcheck.sources.local import FileSource
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+    from vhdcheck.engine.parents import Given
     from vhdcheck.mend.corrections import Change
     from vhdcheck.mend.plans import Plan
-    from vhdcheck.sources.local import FileSource
     from vhdcheck.targets import Target
     from vhdcheck.verdict.report import Report
 
@@ -73,6 +76,7 @@ def mend(
     max_physical_size: str | int | None = None,
     to: str = "",
     raw: bool = False,
+    parents: Given | None = None,
     now: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Mending:
@@ -89,6 +93,8 @@ def mend(
         max_physical_size: the target's limit on the file's length, overridden.
         to: `fixed` or `dynamic`: the type of the copy, whatever the image is.
         raw: take the file for a raw disk.
+        parents: files among which to look for the parents of a differencing disk, as in `check`: it is put together
+            with them, into an image that stands alone.
         now: the time to judge creation times by, and to set those in the future to, in Unix seconds; the clock's by
             default.
         progress: is told now and then how much is done, and of how much: the bytes of the disk, once as they are
@@ -105,10 +111,14 @@ def mend(
         raise UsageError("name a file for the mended copy, or mend the image in place: one of the two")
     judged_for = resolve(target, max_virtual_size, max_physical_size)
     clock = time.time() if now is None else now
-    wish = Wish(to, raw, "" if out is None else str(out), in_place, target if isinstance(target, str) else "")
-    with opened_for_copying(source, out) as reader:
+    wish = Wish(to, raw, "" if out is None else str(out), in_place, target=target if isinstance(target, str) else "")
+    with ExitStack() as stack:
+        reader = stack.enter_context(opened_for_copying(source, out))
         before = examine(reader, judged_for, now=clock)
-        route = routed(reader, before, wish, now=clock, new_id=uuid.uuid4().bytes)
+        if parents is not None:
+            before = with_chain(before, source, parents, now=clock)
+        layers = stack.enter_context(opened_parents(before.chain))
+        route = routed(reader, before, wish, now=clock, new_id=uuid.uuid4().bytes, parents=layers)
         if not route.plan.possible:
             return Mending(before, route.plan, reasons=route.plan.reasons)
         disk, result = _disks(reader, route)
@@ -125,9 +135,45 @@ def mend(
         return Mending(before, route.plan, work.report, output=name, sha256=work.sha256, sums_zeros=work.whole)
 
 
+def mend_into(
+    file: BinaryIO,
+    source: str | os.PathLike[str],
+    judged_for: Target,
+    progress: Callable[[int, int], None] | None = None,
+) -> Mending:
+    """Write the mended copy into an open file, if the repair is certain (`Plan.is_certain`): for who needs no name.
+
+    Args:
+        file: binary, for reading and writing, empty, and the caller's alone. What is in it counts only if the result is
+            `ok`.
+        source: the image, a path.
+        judged_for: what an ERROR is judged by, with its limits.
+        progress: as in `mend`.
+
+    Raises:
+        SourceError: the image cannot be read, or the copy is not what it should be.
+        OSError: the copy cannot be written.
+    """
+    now = time.time()
+    with FileSource(source) as reader:
+        before = examine(reader, judged_for, now=now)
+        route = routed(reader, before, Wish(), now=now, new_id=uuid.uuid4().bytes)
+        if not route.plan.is_certain:
+            return Mending(before, route.plan, reasons=route.plan.reasons or ("the repair is not certain",))
+        work = _Work(reader, route, _disks(reader, route)[1], reader.name, now, progress=progress)
+        work.fill(file)
+        reader.verify()
+        return Mending(before, route.plan, work.report, sha256=work.sha256, sums_zeros=work.whole)
+
+
 def _disks(reader: FileSource, route: Route) -> tuple[Disk, Disk]:
     """Return the guest's disk as it is, and as it will be."""
-    disk: Disk = RawDisk(reader, reader.size) if route.after is None else disk_of(reader, route.after.image)
+    if route.after is None:
+        disk: Disk = RawDisk(reader, reader.size)
+    elif route.parents:
+        disk = stack_of(Layer(reader, route.after.image), route.parents)
+    else:
+        disk = disk_of(reader, route.after.image)
     size = route.plan.size
     if size == disk.size:
         return disk, disk
@@ -181,7 +227,7 @@ class _Work:
 
     def _corrected(self, file: BinaryIO) -> str:
         assert self._route.corrected is not None
-        copy_patched(file, self._reader, self._route.corrected)
+        copy_patched(file, self._reader, self._route.corrected, self._seen(0))
         return digest_of(self._result, whole=self.whole, seen=self._seen(0))
 
     def _rebuilt(self, file: BinaryIO) -> str:
@@ -189,4 +235,7 @@ class _Work:
         kind = next(kind for kind, name in plans.TYPES.items() if name == self._route.plan.disk_type)
         with Digest(self._result.size, whole=self.whole) as digest:
             write(file.fileno(), self._result, kind, self._route.identity, digest, seen=self._seen(0))
-            return digest.finished()
+            digest_of_data = digest.finished()
+        for parent in self._route.parents:
+            parent.reader.verify()
+        return digest_of_data

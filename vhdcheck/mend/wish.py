@@ -27,6 +27,8 @@ class Wish:
     out: str = ""
     """The copy's name, for the command; empty for one that does not exist yet."""
     in_place: bool = False
+    parents: tuple[str, ...] = ()
+    """Files that were given for parents, for the command: those that the chain needs, the nearest first."""
     target: str = ""
     """The target's name or file, for the command."""
     program: tuple[str, ...] = ()
@@ -38,6 +40,8 @@ def command_for(target: Target, wish: Wish, source: str, *, raw: bool) -> tuple[
     out = wish.out or free_name(Path(source).with_name(f"{Path(source).stem}-mended.vhd"))
     done = ["--in-place"] if wish.in_place and not raw else ["-o", as_file(out)]
     words = [*(wish.program or running()), as_file(source), *done]
+    for parent in wish.parents:
+        words += ["--parent", as_file(parent)]
     base = target
     name = wish.target or target.name
     if name != targets.DEFAULT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.mend import plans
-from vhdcheck.units import exact, grouped
+from vhdcheck.units import count, exact, grouped
 
 if TYPE_CHECKING:
     from vhdcheck.mend.plans import Condition, Plan, Step
@@ -28,6 +28,8 @@ def step_words(step: Step) -> str:
         return f"shrink the disk from {exact(step.before)} to {exact(step.after)}"
     if step.kind == plans.WRAP:
         return f"make an image of the raw disk of {exact(step.before)}"
+    if step.kind == plans.FLATTEN:
+        return f"put the disk together from its own data and that of {count(step.before, 'parent')}"
     return _STEPS[step.kind]
 
 

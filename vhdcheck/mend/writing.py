@@ -66,11 +66,11 @@ def write_over(reader: FileSource, source: str | os.PathLike[str], fill: Callabl
         new.commit()
 
 
-def copy_patched(out: BinaryIO, reader: FileSource, patched: Patched) -> None:
-    """Copy what the image has, leave its holes, and lay the patches over."""
+def copy_patched(out: BinaryIO, reader: FileSource, patched: Patched, seen: Callable[[int], None]) -> None:
+    """Copy what the image has, leave its holes, and lay the patches over; tell now and then that it goes on."""
     out.truncate(patched.size)
     for _ in copy(reader, out, patched.size):
-        pass
+        seen(0)
     for offset, data in patched.patches.items():
         out.seek(offset)
         out.write(data)

@@ -44,8 +44,8 @@ def names() -> tuple[str, ...]:
     return ("text", *sorted(found - {"--init--", "text"}))
 
 
-def load(name: str) -> Format:
-    """Import the module of a form, and nothing else."""
-    module: Any = import_module(f"{__name__}.formats.{name.replace('-', '_')}")
+def load(name: str, folder: str = "formats") -> Format:
+    """Import the module of a form, and nothing else; those of `forest` write who is whose parent."""
+    module: Any = import_module(f"{__name__}.{folder}.{name.replace('-', '_')}")
     form: Format = module
     return form

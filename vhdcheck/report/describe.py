@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from vhdcheck.chain import own_data
 from vhdcheck.format import creators
 from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, FIXED, Footer
 from vhdcheck.units import count, exact, grouped, human
 from vhdcheck.verdict.plain import created, creator, kind, other_sizes
 
 if TYPE_CHECKING:
+    from vhdcheck.chain import Chain
     from vhdcheck.format.structures import DynamicHeader
     from vhdcheck.image import Image
 
+NAMED: Final = 8
+"""Parents that are named."""
 
-def paragraph(image: Image) -> str:
-    """Describe an image to a person: type, sizes, creator, time, blocks in use. Creator fields are untrusted text."""
+
+def paragraph(image: Image, chain: Chain | None = None) -> str:
+    """Describe an image to a person: type, sizes, creator, time, blocks in use, what it inherits.
+
+    Creator fields are untrusted text, and so are the names of files.
+    """
     footer = image.footer
     if footer is None:
         return ""
@@ -32,7 +40,16 @@ def paragraph(image: Image) -> str:
     if sizes:
         listed = "; ".join(f"{why}, {human(size)} ({grouped(size)})" for why, size in sizes)
         sentences.append(f"Not every reader sees that size: {listed}.")
+    if chain is not None and chain.parents:
+        sentences.append(_inherited(chain))
     return " ".join(sentences)
+
+
+def _inherited(chain: Chain) -> str:
+    named = [f"{parent.name} ({human(own_data(parent.image))})" for parent in chain.parents[:NAMED]]
+    more = f" and {len(chain.parents) - NAMED} more" if len(chain.parents) > NAMED else ""
+    own = f"Up to {human(own_data(chain.image))} of the disk is its own"
+    return f"{own}, and the rest is inherited from {count(len(chain.parents), 'parent')}: {', '.join(named)}{more}."
 
 
 def _article(word: str) -> str:

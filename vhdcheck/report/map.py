@@ -7,6 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
+from vhdcheck.chain import has_parent
 from vhdcheck.escape import printable
 from vhdcheck.report.regions import compacted, regions
 from vhdcheck.units import count, grouped, human
@@ -171,6 +172,7 @@ def map_facts(image: Image) -> dict[str, Any]:
             for r in regions(image)
         ],
         "compacted_size": compacted(image),
+        "changed": _changed(image),
         "blocks": None
         if allocation is None
         else {
@@ -183,6 +185,16 @@ def map_facts(image: Image) -> dict[str, Any]:
             "by_file": _strip_facts(allocation.by_file),
         },
     }
+
+
+def _changed(image: Image) -> list[dict[str, int]] | None:
+    """List the ranges of a differencing disk whose blocks it has itself; all else is as in its parent."""
+    footer, header, allocation = image.footer, image.header, image.allocation
+    if footer is None or header is None or allocation is None or not has_parent(image):
+        return None
+    block, size = header.block_size, footer.current_size
+    ranges = ((first * block, min(behind * block, size)) for first, behind in allocation.changed)
+    return [{"offset": start, "length": end - start} for start, end in ranges]
 
 
 def _strip_facts(strip: Strip) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class Results:
     failed: int = 0
     crashed: int = 0
     skipped_texts: int = 0
+    broken_chains: int = 0
+    """Images whose chain does not end with a disk that stands alone, where the forest is drawn."""
     before: Before = field(default_factory=Before)
     by_code: dict[int, tuple[int, list[str]]] = field(default_factory=dict)
     """Refused images: how many, and the first few."""
@@ -112,7 +114,8 @@ class Results:
         """
         if self.failed or self.crashed or self.before.failed or not self._had_work:
             return 2
-        return 1 if (self.refused or self.before.refused or self.fails_by_warnings) and not self.exit_zero else 0
+        fails = self.refused or self.before.refused or self.broken_chains or self.fails_by_warnings
+        return 1 if fails and not self.exit_zero else 0
 
     @property
     def _had_work(self) -> bool:

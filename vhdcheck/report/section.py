@@ -58,7 +58,7 @@ def section(result: Report | Failure, name: str, cells: int | None) -> Iterator[
     maps = Section(result, name, cells)
     yield from maps.findings()
     yield from maps.repair()
-    if described := text(paragraph(result.image)):
+    if described := text(paragraph(result.image, result.chain)):
         yield f"<h3>The image</h3><p>{described}</p>"
     if result.image.unexamined:
         yield f"<p>Not examined: {text('; '.join(result.image.unexamined))}.</p>"

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.rules import blocks, copies, file, footer, geometry, header, limits, locators, offsets, parent, table
+from vhdcheck.rules import (
+    ancestry,
+    blocks,
+    chain,
+    copies,
+    file,
+    footer,
+    geometry,
+    header,
+    limits,
+    locators,
+    offsets,
+    parent,
+    table,
+)
 from vhdcheck.rules.registry import RULES, find, in_order, judge, matching
 
 if TYPE_CHECKING:
@@ -25,8 +39,10 @@ FAMILIES: Final[dict[ModuleType, tuple[range, ...]]] = {
     header: (range(200, 300),),
     table: (range(300, 400),),
     blocks: (range(400, 500),),
-    parent: (range(500, 510), range(519, 600)),
+    parent: (range(500, 510), range(519, 530)),
     locators: (range(510, 519),),
+    chain: (range(530, 536),),
+    ancestry: (range(536, 560),),
     file: (range(600, 700),),
     limits: (range(700, 800),),  # what the target asks
 }

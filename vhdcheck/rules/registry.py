@@ -49,6 +49,7 @@ PARTS: Final = {
     "slack": "the space before the footer: Slack",
     "bitmaps": "what the sector bitmaps say, if deep: Bitmaps",
     "image": "the Image, once everything else is known",
+    "chain": "a differencing disk with its parents, where files were given to find them among: Chain",
     "crash": "what another rule failed with, in words",
 }
 """The parts of an image that a rule can examine, and the value that it is given."""

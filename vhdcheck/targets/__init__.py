@@ -22,6 +22,8 @@ class Target:
 
     name: str
     title: str = ""
+    accepts: str = ""
+    """What it takes, over and above the format, in words: for the table of targets."""
     source: str = ""
     """Where its demands are published."""
     disk_types: tuple[str, ...] = _TYPES

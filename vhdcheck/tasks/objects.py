@@ -10,6 +10,7 @@ first, and says so at the end if they are others by then.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -92,6 +93,23 @@ class Found:
         """
         yield from pieces(self.source)
         self.source.verify()
+
+    def confirm(self, digest: bytes, going: Callable[[], bool]) -> None:
+        """See that it has the same bytes once more, where its store cannot tell when it changed.
+
+        Raises:
+            SourceChanged: it has others.
+            Stopped: `going` said no.
+        """
+        if self.source.versioned:
+            return
+        again = hashlib.sha256()
+        for piece in self.pieces():
+            if not going():
+                raise Stopped
+            again.update(piece)
+        if again.digest() != digest:
+            raise SourceChanged(f"{self.source.name}: other bytes at the second reading")
 
 
 class Objects(Protocol):

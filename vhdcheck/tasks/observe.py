@@ -21,6 +21,7 @@ LOG: Final = logging.getLogger("vhdcheck.tasks.access")
 _EXTRAS: Final = (
     *("task", "request", "tenant", "image", "attempt", "client", "method", "path"),
     *("status", "bytes", "seconds", "reason"),
+    *("mended", "source_sha256", "image_sha256"),
 )
 _LONGEST: Final = 1000
 """Characters of a path in the log."""

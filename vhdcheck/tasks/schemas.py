@@ -27,13 +27,17 @@ _LISTED: Final = {
     "user_id": _string("Who asked for the task, where the token says so"),
     "request_id": _string("The request that made the task"),
 }
+_RESULT: Final = (
+    "Only of a task that succeeded: image_id or export_location; of a mended image also what was done (mended), and the"
+    " SHA-256 of the object and of the image that is stored (source_sha256, image_sha256)"
+)
 TASK: Final = {
     "name": "task",
     "properties": {
         **_LISTED,
         "input": {"type": "object", "description": "The parameters of the task, as they were given"},
         "message": _string("Why the task failed; None if it has not"),
-        "result": {"type": "object", "description": "image_id or export_location; only of a task that succeeded"},
+        "result": {"type": "object", "description": _RESULT},
         "image_id": _string("The image that was imported", pattern=_ID),
         "findings": {
             "type": "array",

@@ -83,6 +83,9 @@ class Settings(BaseModel):
     target: str = Field(targets.DEFAULT, description="destination to judge for")
     max_virtual_size: Size | None = Field(None, description="the target's limit, overridden: 160GiB")
     max_physical_size: Size | None = Field(None, description="the target's limit, overridden")
+    mend: Literal["off", "certain"] = Field(
+        "off", description="off, or certain: mend a copy of a refused image whose repair is certain, and store that"
+    )
     workers: Count = Field(2, description="tasks done at the same time")
     executor: Annotated[str, matching(r"|dask(\+tls)?://[^/\s]+:\d+", _DASK)] = Field(
         "", description=f"{_DASK}: have a cluster do the work"

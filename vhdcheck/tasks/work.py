@@ -15,7 +15,7 @@ from vhdcheck.mend import unsaved
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import html
 from vhdcheck.report.formats.json import one
-from vhdcheck.tasks import images, names, objects
+from vhdcheck.tasks import images, names, objects, repair
 from vhdcheck.tasks.objects import Stopped
 from vhdcheck.tasks.task import (
     BAD_NAME,
@@ -115,14 +115,38 @@ def _imported(job: Job, place: tuple[str, str], name: str | None, going: Callabl
     with store.find(*place, plain("/".join(place))) as found:
         report = found.judge(job.settings.limits)
         if not report.ok:
-            return _refused(report)
+            return _mended(job, found, report, name, going)
         if job.room is not None and report.size > job.room:
-            return Outcome(QUOTA, findings=_plain_findings(report), page=_page(report))
+            return _over_quota(report)
         try:
             return replace(_kept(job, found, name, going), page=_page(report))
         except _Refused as error:
             found.source.verify()
             return _refused(error.report)
+
+
+def _mended(job: Job, found: objects.Found, report: Report, name: str | None, going: Callable[[], bool]) -> Outcome:
+    """Keep a mended copy of what is refused, if the operator wants that and the repair is certain; else refuse it."""
+    if job.settings.mend != "certain":
+        return _refused(report)
+    plan = repair.plan(found, report)
+    if not plan.is_certain:
+        LOG.info("not mended", extra={"task": job.task.id, "reason": repair.why_not(plan)})
+        return _refused(report)
+    if job.room is not None and plan.least_length > job.room:
+        return _over_quota(report)
+    with repair.mended(found, report, job.settings, job.task.id, going) as copy:
+        if copy is None:
+            return _refused(report)
+        if job.room is not None and copy.after.size > job.room:
+            return _over_quota(report)
+        kept = _kept(job, copy.found, name, going)
+    assert kept.image is not None
+    told = {"mended": copy.steps, "source_sha256": copy.sha256, "image_sha256": kept.image.sha256}
+    about = {"task": job.task.id, "image": kept.image.id}
+    LOG.warning("stored a mended copy of what would be refused", extra={**about, **told})
+    page = _page(report, replace(copy.after, source=f"{report.source}, mended"))
+    return replace(kept, result={**(kept.result or {}), **told}, findings=_plain_findings(report), page=page)
 
 
 class _Refused(Exception):
@@ -150,28 +174,12 @@ def _kept(job: Job, found: objects.Found, name: str | None, going: Callable[[], 
         report = _verdict(checker, copy, job)
         if not report.ok:
             raise _Refused(report)
-        if not found.source.versioned:
-            _read_again(found, digest.digest(), going)
+        found.confirm(digest.digest(), going)
     footer = report.image.footer
     virtual_size = 0 if footer is None else footer.current_size
     moment = now()
     image = Stored(image_id, job.task.owner, name, moment, report.size, virtual_size, digest.hexdigest())
     return Outcome(result={"image_id": image_id}, findings=_plain_findings(report), image=image)
-
-
-def _read_again(found: objects.Found, digest: bytes, going: Callable[[], bool]) -> None:
-    """See that an object has the same bytes once more: its store cannot tell when it changed.
-
-    Raises:
-        SourceChanged: it has others.
-    """
-    again = hashlib.sha256()
-    for piece in found.pieces():
-        if not going():
-            raise Stopped
-        again.update(piece)
-    if again.digest() != digest:
-        raise SourceChanged(f"{found.source.name}: other bytes at the second reading")
 
 
 def _verdict(checker: StreamChecker, copy: IO[bytes], job: Job) -> Report:
@@ -234,10 +242,15 @@ def _refused(report: Report) -> Outcome:
     return Outcome(message=report.message or INTERNAL, findings=_plain_findings(report), page=_page(report))
 
 
-def _page(report: Report) -> bytes:
-    context = Context(report.target)
-    context.results.add(report)
-    return zlib.compress("".join(html.write(iter([report]), context)).encode())
+def _over_quota(report: Report) -> Outcome:
+    return Outcome(QUOTA, findings=_plain_findings(report), page=_page(report))
+
+
+def _page(*reports: Report) -> bytes:
+    context = Context(reports[0].target)
+    for report in reports:
+        context.results.add(report)
+    return zlib.compress("".join(html.write(iter(reports), context)).encode())
 
 
 def _plain_findings(report: Report) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vhdcheck.chain import own_data
 from vhdcheck.escape import as_unicode
 from vhdcheck.format import creators
 from vhdcheck.format.geometry import size_by_geometry
@@ -15,6 +16,7 @@ from vhdcheck.format.structures import DIFFERENCING, EPOCH, Footer
 from vhdcheck.verdict.finding import counted
 
 if TYPE_CHECKING:
+    from vhdcheck.chain import Chain
     from vhdcheck.format.span import Span
     from vhdcheck.image import Image
     from vhdcheck.verdict.finding import Finding
@@ -37,6 +39,7 @@ def plain(report: Report) -> dict[str, Any]:
         "findings": [_finding(finding) for finding in report.findings],
         "repair": None if report.repair is None else report.repair.to_dict(),
         "map": None,
+        "chain": None if report.chain is None else _chain(report.chain),
         "ignored": counted(report.ignored),
     }
 
@@ -46,6 +49,25 @@ def _image(report: Report) -> dict[str, Any] | None:
     if described is not None:
         described["other_sizes"] = [{"reader": why, "size": size} for why, size in other_sizes(report.image)]
     return described
+
+
+def _chain(chain: Chain) -> dict[str, Any]:
+    """Make a chain plain: the nearest parent first."""
+    return {
+        "end": chain.end,
+        "depth": chain.depth,
+        "own_data": own_data(chain.image),
+        "parents": [
+            {
+                "source": as_unicode(parent.name),
+                "virtual_size": None if parent.image.footer is None else parent.image.footer.current_size,
+                "disk_type": None if parent.image.footer is None else kind(parent.image.footer),
+                "own_data": own_data(parent.image),
+                "refused_for": list(parent.refused_for),
+            }
+            for parent in chain.parents
+        ],
+    }
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from vhdcheck.verdict.codes import PRECEDENCE, Code, message
 from vhdcheck.verdict.finding import Finding, Severity
 
 if TYPE_CHECKING:
+    from vhdcheck.chain import Chain
     from vhdcheck.image import Image
     from vhdcheck.targets import Target
     from vhdcheck.verdict.repair import Repair
@@ -57,6 +58,8 @@ class Report:
     """Round trips to the source that this took."""
     requests: int = 0
     """Requests to a server that this took; 0 for what is no URL."""
+    chain: Chain | None = None
+    """Of a differencing disk its parents, where files were given to find them among."""
     ignored: tuple[Finding, ...] = ()
     """Findings of rules that the command was told to ignore; the library never sets any aside."""
     repair: Repair | None = None

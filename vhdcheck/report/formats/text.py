@@ -85,7 +85,7 @@ class TextReport:
         if result.image.unexamined:
             yield ""
             yield from wrapped("Not examined: " + "; ".join(result.image.unexamined) + ".", self._width, "  ")
-        text = printable(paragraph(result.image))
+        text = printable(paragraph(result.image, result.chain))
         if text and not (self._brief and result.ok):
             yield ""
             yield from wrapped(text, self._width, "  ")
