@@ -94,7 +94,8 @@ def run(*arguments: str, folder: Path = ROOT) -> str:
     command = [sys.executable, "-m", "vhdcheck", *arguments]
     env = {**os.environ, "COLUMNS": "110", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=env, check=False, stdout=subprocess.PIPE, encoding="utf-8")
-    return f"```console\n$ python -m vhdcheck {' '.join(arguments)}\n{done.stdout.strip()}\n```\n"
+    text = done.stdout.strip().replace(sys.executable, "python")  # what runs here is not what runs there
+    return f"```console\n$ python -m vhdcheck {' '.join(arguments)}\n{text}\n```\n"
 
 
 USED = "[*range(180), *range(400, 1000, 4), *range(900, 1400, 3), 2000, 2001, 2002]"

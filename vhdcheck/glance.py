@@ -119,7 +119,7 @@ class _Check(task.Task):
         for finding in report.findings:
             level = logging.INFO if finding.severity == vhdcheck.Severity.NOTE else logging.WARNING
             head = f"{finding.severity.word}[{finding.rule}] {finding.slug}"
-            LOG.log(level, "image %s: %s: %s", report.source, head, "; ".join(lines(finding, report.source)))
+            LOG.log(level, "image %s: %s: %s", report.source, head, "; ".join(lines(finding)))
         return report
 
     def _is_mended(self, path: Path) -> bool:

@@ -24,7 +24,7 @@ Done: TypeAlias = "subprocess.CompletedProcess[str]"
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj\u2066\u200b\u2028\r\n\x7f\ud800"
 RAW = b"\x1b[2J"
 SAFE = r"\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj"
-STYLES = re.compile(r"\x1b\[(?:2|0|1;3[1-6])m")
+STYLES = re.compile(r"\x1b\[(?:[012]|1;3[1-6])m")
 
 
 def images() -> dict[str, Image]:

@@ -23,7 +23,7 @@ Main: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
     """The schema as an installed package has it."""
-    text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text(
+    text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v2.schema.json").read_text(
         encoding="utf-8"
     )
     loaded: dict[str, Any] = json.loads(text)
@@ -153,7 +153,7 @@ def test_failures_and_skipped_texts(main: Main, tmp_path: Path, schema: dict[str
 
 def test_values(main: Main, bad: Path) -> None:
     document = json.loads(main("--format", "json", "--max-physical-size", "1GiB", "bad.vhd").stdout)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["target"] == {"name": "rackspace", "max_virtual_size": 40 * GIB, "max_physical_size": GIB}
     (report,) = document["reports"]
     assert (report["code"], report["size"]) == (413, bad.stat().st_size)

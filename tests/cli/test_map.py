@@ -131,7 +131,7 @@ def test_every_fixture_has_a_map_that_covers_it() -> None:
 @pytest.mark.parametrize("name", DAMAGED)
 def test_programs_get_the_map_as_the_schema_says(main: Run, tmp_path: Path, name: str) -> None:
     DAMAGED[name]().write(tmp_path / "x.vhd")
-    text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text(
+    text = (importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v2.schema.json").read_text(
         encoding="utf-8"
     )
     document = json.loads(main("--map", "--format", "json", "x.vhd").stdout)

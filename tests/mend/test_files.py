@@ -246,8 +246,8 @@ def test_a_plan_alone(run: Run, tmp_path: Path) -> None:
         "  correct the footers and the dynamic header",
         "  write the disk as a fixed one",
         "  enlarge the disk by zeros, from 10 MiB (10 485 760 bytes) to 20 MiB (20 971 520 bytes)",
-        "  result: a fixed disk of 20 MiB (20 971 520 bytes), a file of 20 MiB (20 972 032 bytes)",
-        "  on the condition that no sector that a block's bitmap calls empty holds data",
+        "  result: a fixed disk of 20 MiB (20 971 520 bytes), in a file of 20 MiB (20 972 032 bytes)",
+        "  on the condition that sectors that a block's bitmap marks as empty hold only zeros",
     ]
     assert "GPT" in steps[5]
     done = run("in.vhd", "-o", "out.vhd", "--target", "azure")

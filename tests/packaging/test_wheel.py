@@ -82,7 +82,7 @@ def test_all_of_the_package_and_nothing_else(unpacked: Path, root: Path) -> None
     assert source >= {
         "vhdcheck/py.typed",
         "vhdcheck/targets/azure.toml",
-        "vhdcheck/report/schemas/report-v1.schema.json",
+        "vhdcheck/report/schemas/report-v2.schema.json",
     }
     packed = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*") if path.is_file()}
     about = f"vhdcheck-{vhdcheck.__version__}.dist-info"
@@ -129,7 +129,7 @@ sys.path.insert(0, {str(unpacked)!r})
 import vhdcheck
 from vhdcheck import check, targets
 assert vhdcheck.__file__.startswith({str(unpacked)!r}), vhdcheck.__file__
-json.loads((importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text())
+json.loads((importlib.resources.files("vhdcheck") / "report" / "schemas" / "report-v2.schema.json").read_text())
 assert (importlib.resources.files("vhdcheck.report") / "style.css").read_text()
 print(*(f"{{name}}={{check('good.vhd', target=name).ok}}" for name in targets.names()))
 """

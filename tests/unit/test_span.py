@@ -18,7 +18,7 @@ from vhdcheck.units import GIB
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA = json.loads((files("vhdcheck") / "report" / "schemas" / "report-v1.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((files("vhdcheck") / "report" / "schemas" / "report-v2.schema.json").read_text(encoding="utf-8"))
 PATH = re.compile(SCHEMA["$defs"]["span"]["properties"]["field"]["pattern"])
 
 

@@ -20,6 +20,7 @@ from fixtures.recipes import NOW
 from fixtures.writer import GIB, MIB, dynamic, fixed
 from vhdcheck import Failure, ImageRefused, Severity, StreamChecker, UsageError, aexamine, audit, check, examine
 from vhdcheck.engine.options import CheckOptions, JudgeOptions
+from vhdcheck.mend import with_repair
 from vhdcheck.sources import source as protocols
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_plain_values(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     path = str(dynamic(41 * GIB).write(tmp_path / "bad.vhd"))
     main(["--no-config", "--format", "json", path, f"{path}.none"])
     entries = json.loads(capsys.readouterr().out)["reports"]
-    (report, failure) = audit([path, f"{path}.none"])
+    (report, failure) = audit([path, f"{path}.none"], finish=with_repair)
     assert [report.to_dict(), failure.to_dict()] == entries
     assert (report.ok, failure.ok) == (False, False)
 

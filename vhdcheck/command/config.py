@@ -36,11 +36,12 @@ class Selection:
         """Set a report's other findings aside; they stay counted."""
         if isinstance(result, Failure) or all(finding.rule in self.rules for finding in result.findings):
             return result
-        return replace(
+        left = replace(
             result,
             findings=tuple(finding for finding in result.findings if finding.rule in self.rules),
             ignored=tuple(finding for finding in result.findings if finding.rule not in self.rules),
         )
+        return replace(left, repair=None) if left.ok else left
 
 
 def selection(select: Iterable[str], ignore: Iterable[str]) -> Selection:

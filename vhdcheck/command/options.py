@@ -31,6 +31,8 @@ class Options:
     skip_text: bool
     target: Target
     """With the limits that the arguments or the configuration give it."""
+    target_name: str
+    """What it was named by, or its file, for commands that are printed."""
     selected: Selection
     """What `--select` and `--ignore` leave."""
     deep: bool
@@ -79,13 +81,15 @@ def options(arguments: argparse.Namespace) -> Options:
             found = {key: value for key, value in found.items() if key not in _LIMITS}
         given = {key.replace("-", "_"): value for key, value in found.items()} | given
     limits = {name: given.get(name) for name in ("max_virtual_size", "max_physical_size")}
+    target = "generic" if arguments.chains else given.get("target", targets.DEFAULT)
     return Options(
         paths=tuple(arguments.paths),
         files_from=arguments.files_from,
         null=arguments.null,
         stdin_filename=arguments.stdin_filename,
         skip_text=arguments.skip_text,
-        target=targets.load(given.get("target", targets.DEFAULT) if not arguments.chains else "generic", **limits),
+        target=targets.load(target, **limits),
+        target_name=target,
         selected=selection(given.get("select", ()), given.get("ignore", ())),
         deep=arguments.deep,
         download=arguments.download,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, listed_in
 from vhdcheck.command.progress import Reading, Watched, of_many
+from vhdcheck.command.repair import finish
 from vhdcheck.engine.audit import audit, checked, with_family
 from vhdcheck.errors import SourceError
 from vhdcheck.report.context import Context
@@ -129,7 +130,8 @@ def _checked(
     if options.is_stdin:
         from vhdcheck.command.stdin import check_stdin  # streams need more
 
-        yield with_family(check_stdin(options, watch, reading), parents)
+        result, finishing = with_family(check_stdin(options, watch, reading), parents), finish(options)
+        yield result if isinstance(result, Failure) or finishing is None else finishing(result)
         return
     walk = Walk(skip_named_texts=options.skip_text)
     sources = _sources(options, walk, results)
@@ -141,12 +143,16 @@ def _checked(
             "allocation": options.allocation,
             "download": options.download,
         }
-        every = chain([first], sources)
+        every, finishing = chain([first], sources), finish(options)
         if how := _workers(options, first, stack):
-            found = audit(every, **how, **given)
+            found = audit(every, **how, finish=finishing if parents is None else None, **given)
         else:
-            found = (checked(each, given, watch) for each in every)
-        yield from (with_family(each, parents) for each in found)
+            found = (checked(each, given, watch, finish=finishing if parents is None else None) for each in every)
+        for result in (with_family(each, parents) for each in found):  # a repair needs the parents, which are here
+            if parents is None or finishing is None or isinstance(result, Failure):
+                yield result
+            else:
+                yield finishing(result)
     for name, reason in walk.problems:
         yield Failure(name, reason)
     results.skipped_texts = walk.skipped_texts

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 BATCH: Final = 64
 """Images a task: 10 ms of work on local files, so that handing it over, up to 1 ms on a cluster, counts little."""
 
-Work: TypeAlias = "tuple[tuple[str, ...], CheckOptions]"
-"""Sources, and the arguments of `check`."""
+Finish: TypeAlias = "Callable[[Report], Report]"
+Work: TypeAlias = "tuple[tuple[str, ...], CheckOptions, Finish | None]"
+"""Sources, the arguments of `check`, and what is done to each report."""
 
 
 def audit(
@@ -37,6 +38,7 @@ def audit(
     executor: Executor | None = None,
     batch: int = BATCH,
     window: int | None = None,
+    finish: Finish | None = None,
     **options: Unpack[CheckOptions],
 ) -> Iterator[Report | Failure]:
     """Check many images, and yield a report for each as it completes, in no certain order.
@@ -57,6 +59,8 @@ def audit(
             and its result can be pickled. Without one, images are checked here, one after the other.
         batch: images a task.
         window: tasks under way at the same time; by default four for each of this machine's processors.
+        finish: applied to each report where the image was checked: `vhdcheck.mend.with_repair`, say. With an
+            executor it can be pickled.
         **options: as in `check`: `vhdcheck.CheckOptions` explains them.
 
     Raises:
@@ -84,33 +88,47 @@ def audit(
     Settled.by(**settled)  # what is wrong with them is said here, once
     paths = (os.fspath(source) for source in sources)
     if executor is None:
-        found: Iterator[Report | Failure] = (checked(path, settled) for path in paths)
+        found: Iterator[Report | Failure] = (
+            checked(path, settled, finish=finish if parents is None else None) for path in paths
+        )
     else:
-        found = _Dispatch(executor, settled).results(paths, batch, window)
+        found = _Dispatch(executor, settled, finish if parents is None else None).results(paths, batch, window)
     if parents is None:
         return found
     family = parents if isinstance(parents, Parents) else Parents(parents)
-    return (with_family(result, family, now=options.get("now")) for result in found)
+    results = (with_family(result, family, now=options.get("now")) for result in found)
+    if finish is None:
+        return results
+    return (result if isinstance(result, Failure) else finish(result) for result in results)
 
 
 def check_batch(work: Work) -> list[Report | Failure]:
     """Check a batch: what runs in a worker."""
-    sources, options = work
-    return [checked(source, options) for source in sources]
+    sources, options, finish = work
+    return [checked(source, options, finish=finish) for source in sources]
 
 
-def checked(source: str, options: CheckOptions, watch: Callable[[Source], Source] | None = None) -> Report | Failure:
+def checked(
+    source: str,
+    options: CheckOptions,
+    watch: Callable[[Source], Source] | None = None,
+    *,
+    finish: Finish | None = None,
+) -> Report | Failure:
     """Check one image; whatever goes wrong is a Failure.
 
     Args:
         source: a path or a URL.
         options: as in `check`, all of them right.
         watch: put around the driver, to see what is read.
+        finish: applied to the report.
     """
     settled = Settled.by(**options)
     try:
         with settled.opened(source, None) as reader:
             report = settled.examined(watch(reader) if watch is not None else reader)
+        if finish is not None:
+            report = finish(report)
     except VhdcheckError as error:
         return Failure(redacted(source), str(error).removeprefix(f"{redacted(source)}: "))
     except Exception as error:  # noqa: BLE001 (a defect of vhdcheck must not end a run of a million images)
@@ -131,9 +149,9 @@ def with_family(result: Report | Failure, parents: Parents | None, *, now: float
 class _Dispatch:
     """Batches under way in an executor."""
 
-    def __init__(self, executor: Executor, options: CheckOptions) -> None:
+    def __init__(self, executor: Executor, options: CheckOptions, finish: Finish | None) -> None:
         self._executor = executor
-        self._options = options
+        self._options, self._finish = options, finish
         self._flying: dict[Future[list[Report | Failure]], tuple[str, ...]] = {}
 
     def results(self, paths: Iterator[str], batch: int, window: int) -> Iterator[Report | Failure]:
@@ -162,7 +180,7 @@ class _Dispatch:
                 future.cancel()
 
     def _submit(self, sources: tuple[str, ...]) -> Future[list[Report | Failure]]:
-        future = self._executor.submit(check_batch, (sources, self._options))
+        future = self._executor.submit(check_batch, (sources, self._options, self._finish))
         self._flying[future] = sources
         return future
 

@@ -8,6 +8,8 @@
     result = mend("in.vhd", "out.vhd", target="azure")
     result.ok, result.reasons, result.plan, result.sha256
 
+with_repair(report).repair: the same in words, as the command writes it at the end of its reports
+
 How it is decided, and what is never done: `README.md` here.
 """
 
@@ -15,7 +17,8 @@ from __future__ import annotations
 
 from vhdcheck.mend.corrections import Change
 from vhdcheck.mend.plans import Condition, Plan, Step
+from vhdcheck.mend.repair import unsaved, with_repair
 from vhdcheck.mend.route import plan
 from vhdcheck.mend.run import Mending, mend
 
-__all__ = ["Change", "Condition", "Mending", "Plan", "Step", "mend", "plan"]
+__all__ = ["Change", "Condition", "Mending", "Plan", "Step", "mend", "plan", "unsaved", "with_repair"]

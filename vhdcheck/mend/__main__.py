@@ -135,27 +135,25 @@ def _parents(options: argparse.Namespace) -> Parents | None:
 
 def _plan_lines(plan: Plan) -> Iterator[str]:
     """Write what would be done; as lines."""
-    from shlex import join
-
-    from vhdcheck.mend.words import condition_words, length_words, step_words
-    from vhdcheck.units import exact
+    from vhdcheck.mend.shell import line
+    from vhdcheck.mend.words import condition_words, result_words, step_words
 
     if not plan.possible:
         yield f"{plan.source}: cannot be mended for {plan.target.name}:"
         yield from (f"  {reason}" for reason in plan.reasons)
         if plan.first:
             yield "  make a raw disk of it first, and an image of that:"
-            yield f"    {join(plan.first)}"
-            yield f"    {join(plan.command)}"
+            yield f"    {line(plan.first)}"
+            yield f"    {line(plan.command)}"
         return
     if not plan.steps:
         yield f"{plan.source}: nothing to mend"
         return
     yield f"{plan.source}: can be mended for {plan.target.name}:"
     yield from (f"  {step_words(step)}" for step in plan.steps)
-    yield f"  result: a {plan.disk_type} disk of {exact(plan.size)}, {length_words(plan)}"
+    yield f"  result: {result_words(plan)}"
     yield from (f"  on the condition that {condition_words(condition)}" for condition in plan.conditions)
-    yield f"  {join(plan.command)}"
+    yield f"  {line(plan.command)}"
 
 
 def _lines(mending: Mending) -> Iterator[str]:
@@ -186,10 +184,12 @@ def _lines(mending: Mending) -> Iterator[str]:
 
 def _line(change: Change) -> str:
     place = f"  0x{change.offset:x} {change.field}, {change.length} byte{'' if change.length == 1 else 's'}: "
-    return place + f"{_hex(change.old) or 'none'} -> {_hex(change.new) or 'cut off'}"
+    return place + f"{_hex(change.old, change.cut) or 'none'} -> {_hex(change.new) or 'cut off'}"
 
 
-def _hex(data: bytes) -> str:
+def _hex(data: bytes, whole: int = 0) -> str:
+    if whole > len(data):
+        return f"{data[:16].hex(' ')} ..."
     if len(data) > SHOWN:
         return f"{data[:8].hex(' ')} ... {data[-8:].hex(' ')}"
     return data.hex(" ")

@@ -36,12 +36,15 @@ class Change:
     field: str
     """A path such as `footer.unique_id`."""
     old: bytes
+    """The bytes themselves; of a longer end that is cut off, the first 64 KiB."""
     new: bytes
+    cut: int = 0
+    """Bytes that are cut off."""
 
     @property
     def length(self) -> int:
         """Bytes of the range."""
-        return max(len(self.old), len(self.new))
+        return max(len(self.old), len(self.new), self.cut)
 
 
 class Patched:
@@ -206,8 +209,9 @@ def changes(reader: Source, image: Image, patched: Patched) -> tuple[Change, ...
         (old,) = reader.read([Span(start, inside - start)]) if inside > start else (b"",)
         found += _by_field(_structure(image, start), start, old or b"", new)
     if patched.size < reader.size:
-        (cut,) = reader.read([Span(patched.size, reader.size - patched.size)])
-        found.append(Change(patched.size, "file", cut or b"", b""))
+        length = reader.size - patched.size
+        (cut,) = reader.read([Span(patched.size, min(length, SEARCH))])
+        found.append(Change(patched.size, "file", cut or b"", b"", length))
     return tuple(found)
 
 

@@ -51,6 +51,7 @@ from vhdcheck.mend.plans import (
     Plan,
     Step,
 )
+from vhdcheck.mend.shell import as_file
 from vhdcheck.mend.stack import Layer, doubts, opened_parents, stack_of
 from vhdcheck.mend.wish import Wish, command_for, free_name
 from vhdcheck.mend.writer import Identity
@@ -102,6 +103,8 @@ def plan(
     in_place: bool = False,
     parents: Given | None = None,
     now: float | None = None,
+    called: str = "",
+    program: tuple[str, ...] = (),
 ) -> Plan:
     """Say what would make an image pass, from its metadata alone.
 
@@ -117,6 +120,8 @@ def plan(
         parents: files among which to look for the parents of a differencing disk, as in `check`: it is then put
             together with them. A report that knows its chain needs none.
         now: the time to judge creation times by, in Unix seconds; the clock's by default.
+        called: what the target was given by, for the command, where `target` is none or a Target.
+        program: what to run, for the command; what runs here by default.
 
     Raises:
         UsageError: an unknown target or type, a malformed limit, a report on what is no file.
@@ -125,7 +130,7 @@ def plan(
     report = source if isinstance(source, Report) else None
     wanted = target or (report.target if report else targets.DEFAULT)
     judged_for = resolve(wanted, max_virtual_size, max_physical_size)
-    wish = Wish(to, raw, out, in_place, target=wanted if isinstance(wanted, str) else "")
+    wish = Wish(to, raw, out, in_place, target=wanted if isinstance(wanted, str) else called, program=program)
     clock = time.time() if now is None else now
     path = report.source if report else cast("Readable", source)
     with opened(path) as reader:
@@ -209,9 +214,10 @@ class _Maker:
         size = self._reader.size
         found = self._before.image.lookalike
         if found is not None and found.driver and not found.is_raw:
+            source = as_file(self._before.source)
             made = free_name(Path(self._before.source).with_suffix(".raw"))
             return self.impossible(
-                (), first=("qemu-img", "convert", "-f", found.driver, "-O", "raw", self._before.source, made)
+                (), first=("qemu-img", "convert", "-f", found.driver, "-O", "raw", source, as_file(made))
             )
         if found is not None and not found.is_raw:
             return self.impossible(())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vhdcheck import targets
+from vhdcheck.mend.shell import as_file
 
 if TYPE_CHECKING:
     from vhdcheck.targets import Target
@@ -29,18 +31,21 @@ class Wish:
     """Files that were given for parents, for the command: those that the chain needs, the nearest first."""
     target: str = ""
     """The target's name or file, for the command."""
+    program: tuple[str, ...] = ()
+    """What to run, for the command; empty for what runs here."""
 
 
 def command_for(target: Target, wish: Wish, source: str, *, raw: bool) -> tuple[str, ...]:
     """Write the command; the program as it was run, and a name for the copy that does not exist yet."""
     out = wish.out or free_name(Path(source).with_name(f"{Path(source).stem}-mended.vhd"))
-    words = [*_program(), source, *(["--in-place"] if wish.in_place and not raw else ["-o", out])]
+    done = ["--in-place"] if wish.in_place and not raw else ["-o", as_file(out)]
+    words = [*(wish.program or running()), as_file(source), *done]
     for parent in wish.parents:
-        words += ["--parent", parent]
+        words += ["--parent", as_file(parent)]
     base = target
     name = wish.target or target.name
     if name != targets.DEFAULT:
-        words += ["--target", name]
+        words += ["--target", as_file(name)]
     if wish.target or name in targets.names():
         base = targets.load(name)
     for option, value, usual in (
@@ -52,14 +57,20 @@ def command_for(target: Target, wish: Wish, source: str, *, raw: bool) -> tuple[
     return (*words, *(["--to", wish.to] if wish.to else []), *(["--raw"] if raw else []))
 
 
-def _program() -> tuple[str, ...]:
+def running() -> tuple[str, ...]:
     """Return what runs this command here: the script, where one was run, or the interpreter and the module."""
     script = Path(sys.argv[0]) if sys.argv and sys.argv[0] else None
     if script is not None and script.name in ("vhdcheck", "vhdcheck-mend", "vhdcheck-tasks"):
         beside = script.with_name("vhdcheck-mend")
         if beside.exists():
-            return (str(beside) if os.sep in sys.argv[0] else beside.name,)
-    return sys.executable or "python3", "-m", "vhdcheck.mend"
+            return (_short(str(beside)),)
+    return _short(sys.executable or "python3"), "-m", "vhdcheck.mend"
+
+
+def _short(path: str) -> str:
+    """Return a program's name alone, where a shell finds this very program by it."""
+    name = os.path.basename(path)
+    return name if shutil.which(name) == path else path
 
 
 def free_name(path: Path) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _STEPS: Final = {
     plans.CORRECT: "correct the footers and the dynamic header",
-    plans.REBUILD: "rebuild the image: write its disk anew, without blocks of zeros",
+    plans.REBUILD: "rebuild: write the disk into a new image",
     plans.MAKE_FIXED: "write the disk as a fixed one",
     plans.MAKE_DYNAMIC: "write the disk as a dynamic one, without blocks of zeros",
 }
@@ -36,11 +36,13 @@ def step_words(step: Step) -> str:
 def condition_words(condition: Condition) -> str:
     """Say what has to be so."""
     return {
-        plans.UNMARKED: "no sector that a block's bitmap calls empty holds data",
+        plans.UNMARKED: "sectors that a block's bitmap marks as empty hold only zeros",
         plans.BETWEEN: "nothing but zeros lies between the end of the disk and the footer",
         plans.BEHIND_FOOTER: "nothing but zeros lies behind the footer",
-        plans.PARTITIONS: "a GPT on the disk is sound, and counts in sectors of 512 bytes; its backup moves to the end",
-        plans.SECTORS: "a GPT on the disk counts in sectors of 512 bytes",
+        plans.PARTITIONS: (
+            "a GPT, if the disk has one, is sound and counts in sectors of 512 bytes (its backup moves to the new end)"
+        ),
+        plans.SECTORS: "a GPT, if the disk has one, counts in sectors of 512 bytes",
         plans.BEHIND_DISK: (
             f"every partition ends before {exact(condition.offset)}, and nothing but zeros and a GPT's backup, which"
             " moves, lies behind it"
@@ -49,8 +51,13 @@ def condition_words(condition: Condition) -> str:
     }[condition.kind]
 
 
+def result_words(plan: Plan) -> str:
+    """Say what the copy will be."""
+    return f"a {plan.disk_type} disk of {exact(plan.size)}, {length_words(plan)}"
+
+
 def length_words(plan: Plan) -> str:
     """Say how long the copy's file will be."""
     if plan.length == plan.least_length:
-        return f"a file of {exact(plan.length)}"
-    return f"a file of at most {exact(plan.length)}"
+        return f"in a file of {exact(plan.length)}"
+    return f"in a file of at most {exact(plan.length)}"

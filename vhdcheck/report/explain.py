@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import UsageError
-from vhdcheck.report.words import remedy, wrapped
+from vhdcheck.report.words import wrapped
 from vhdcheck.rules import RULES, find
 from vhdcheck.verdict.codes import MEANINGS, TEXTS, Code
 from vhdcheck.verdict.finding import Severity
@@ -45,7 +45,7 @@ def _rule(each: Rule) -> list[str]:
         *_paragraph("source", each.spec),
         *_paragraph("checks", each.checks),
         *_paragraph("matters", each.matters),
-        *remedy(each.fix, "in.vhd", WIDTH, _INDENT, f"{'fix':<10}"),
+        *_paragraph("fix", each.fix),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from vhdcheck.report.describe import paragraph
 from vhdcheck.report.map import compaction_words, share_of, share_words
 from vhdcheck.report.regions import regions
 from vhdcheck.report.svg import disk_cells, drawing, file_cells, file_strip, spots
-from vhdcheck.report.words import fix_parts
+from vhdcheck.report.words import repair
 from vhdcheck.units import count, exact, grouped, human
 from vhdcheck.verdict.report import Failure
 
@@ -54,13 +55,15 @@ def section(result: Report | Failure, name: str, cells: int | None) -> Iterator[
         return
     if result.message:
         yield f'<p class="message">{text(result.message)}</p>'
-    yield f"<p>{text(paragraph(result.image, result.chain))}</p>"
+    maps = Section(result, name, cells)
+    yield from maps.findings()
+    yield from maps.repair()
+    if described := text(paragraph(result.image, result.chain)):
+        yield f"<h3>The image</h3><p>{described}</p>"
     if result.image.unexamined:
         yield f"<p>Not examined: {text('; '.join(result.image.unexamined))}.</p>"
-    maps = Section(result, name, cells)
     yield from maps.tiles()
     yield from maps.drawings()
-    yield from maps.findings()
     yield from maps.regions()
     yield "</section>"
 
@@ -78,7 +81,12 @@ class Section:
         self._by_disk = None
         if allocation is not None and allocation.by_disk.length:
             self._by_disk = allocation.by_disk.merged(cells) if cells else allocation.by_disk
-        self._in_file = spots(report.findings, self._by_file, lambda span: min(span.offset, image.size - 1))
+        self._draws_file = any(part.kind in ("data", "metadata") for part in self._regions) and bool(by_file.used)
+        self._in_file = (
+            {}
+            if not self._draws_file
+            else spots(report.findings, self._by_file, lambda span: min(span.offset, image.size - 1))
+        )
         self._on_disk = {} if self._by_disk is None else spots(report.findings, self._by_disk, attrgetter("block"))
 
     def tiles(self) -> Iterator[str]:
@@ -97,12 +105,12 @@ class Section:
 
     def drawings(self) -> Iterator[str]:
         """Both maps, and what their cells mean."""
-        if self._by_disk is not None and self._image.header is not None:
+        if self._by_disk is not None and self._image.header is not None and (any(self._by_disk.used) or self._on_disk):
             block = self._image.header.block_size
             each = f"a cell is {share_of(self._by_disk, 'block')} of {human(block)}"
             cells = list(disk_cells(self._by_disk, block))
             yield from self._figure("By disk address", each, "disk", cells, self._on_disk)
-        if self._by_file.used:
+        if self._draws_file:
             first = self._by_file.limits(0)[1]
             each = (
                 f"a cell is about {human(first)}"
@@ -172,12 +180,23 @@ class Section:
             if value:
                 yield f"<dt>{name}</dt><dd>{text(value)}</dd>"
         if finding.fix:
-            fix = "".join(
-                f"<pre><code>{text(part)}</code></pre>" if is_command else f"<p>{text(part)}</p>"
-                for is_command, part in fix_parts(finding.fix, self._report.source)
-            )
-            yield f"<dt>fix</dt><dd>{fix}</dd>"
+            yield f"<dt>fix</dt><dd>{text(finding.fix)}</dd>"
         yield "</dl></article>"
+
+    def repair(self) -> Iterator[str]:
+        """What makes it pass, or why nothing does."""
+        found = list(repair(self._report))
+        if not found:
+            return
+        yield '<div class="mend"><h3>What can be done</h3>'
+        for kind, lines in groupby(found, lambda line: line.kind):
+            texts = [text(line.text) for line in lines]
+            if kind == "entry":
+                yield f"<ul>{''.join(f'<li>{each}</li>' for each in texts)}</ul>"
+            else:
+                before, after = ("<p>", "</p>") if kind == "prose" else ("<pre><code>", "</code></pre>")
+                yield "".join(f"{before}{each}{after}" for each in texts)
+        yield "</div>"
 
     def _links(self, index: int) -> str:
         links = ""

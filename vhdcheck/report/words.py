@@ -1,24 +1,23 @@
-"""Words that all formats share: commands with file names in them, prose, a finding in lines, an image's name."""
+"""Words that all formats share: prose, a finding in lines, what makes an image pass, an image's name."""
 
 from __future__ import annotations
 
 import os
 import re
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import quote
 
 from vhdcheck.escape import printable
 from vhdcheck.sources.urls import is_url
 from vhdcheck.units import count
-from vhdcheck.verdict.commands import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.verdict.finding import Finding
+    from vhdcheck.verdict.report import Report
 
-_COMMAND: Final = re.compile(r"`([^`]+)`")
 _GROUPED: Final = re.compile(r"(?<=\d) (?=\d{3}\b)")
 
 
@@ -29,33 +28,12 @@ def wrapped(text: str, width: int, indent: str, first: str | None = None) -> lis
     return [(indent if index or first is None else first) + line.replace("\0", " ") for index, line in enumerate(lines)]
 
 
-def fix_parts(fix: str, source: str) -> Iterator[tuple[bool, str]]:
-    """Split a remedy into prose and commands that name the file: (whether it is such a command, the text)."""
-    plain = _COMMAND.sub(lambda match: match[0] if "{" in match[1] else match[1], fix)
-    for index, part in enumerate(_COMMAND.split(plain)):
-        if index % 2:
-            yield True, command_line(part, source)
-        elif text := part.strip(" .:;,"):
-            yield False, text
-
-
-def remedy(fix: str, source: str, width: int, indent: str, first: str) -> list[str]:
-    """Write a remedy as lines; each command that names the file stands alone on its own, to be pasted."""
-    lines: list[str] = []
-    for is_command, text in fix_parts(fix, source):
-        if is_command:
-            lines.append((indent if lines else first) + printable(text))
-        else:
-            lines += wrapped(printable(text), width, indent, None if lines else first)
-    return lines
-
-
 def severity_words(counts: dict[str, int]) -> str:
     """Write counts of findings: `1 error, 0 warnings, 2 notes`."""
     return ", ".join(count(number, word) for word, number in counts.items())
 
 
-def lines(finding: Finding, source: str) -> Iterator[str]:
+def lines(finding: Finding) -> Iterator[str]:
     """Yield what is wrong, where, what was expected and found, and what to do; all of it printable."""
     yield printable(finding.message)
     if finding.at is not None:
@@ -65,7 +43,44 @@ def lines(finding: Finding, source: str) -> Iterator[str]:
     if finding.found:
         yield f"found: {printable(finding.found)}"
     if finding.fix:
-        yield f"fix: {printable(command_line(finding.fix, source))}"
+        yield f"fix: {printable(finding.fix)}"
+
+
+class Line(NamedTuple):
+    """A line of the section on the repair: prose, an entry under it, or a command, which is never wrapped."""
+
+    kind: Literal["prose", "entry", "command"]
+    text: str
+
+
+def repair(report: Report) -> Iterator[Line]:
+    """Yield what makes a refused image pass, or why nothing does; nothing where that was not asked for."""
+    found, target = report.repair, report.target.name
+    if found is None:
+        return
+    commands = [Line("command", printable(each.shell)) for each in found.commands]
+    if found.possible:
+        yield Line("prose", "To mend it, run:")
+        yield from commands
+        yield Line("prose", f"This writes a copy that {printable(target)} accepts, with the same guest data:")
+        yield from (Line("entry", printable(step.text)) for step in found.steps)
+        yield Line("prose", f"The copy is {found.result}.")
+        if found.conditions:
+            yield Line("prose", "It checks first, and writes nothing unless:")
+            yield from (Line("entry", printable(each.text)) for each in found.conditions)
+    elif commands:
+        yield Line("prose", found.first)
+        yield from commands
+    else:
+        sure = "It cannot be mended" if found.possible is False else "It is not known how to mend it"
+        yield Line("prose", f"{sure} for {printable(target)}:")
+        yield from (Line("entry", printable(reason)) for reason in found.reasons)
+        yield Line("prose", printable(found.ask))
+
+
+def repair_lines(report: Report) -> list[str]:
+    """Write the same as plain lines."""
+    return [line.text if line.kind == "prose" else f"  {line.text}" for line in repair(report)]
 
 
 def relative(source: str) -> str:

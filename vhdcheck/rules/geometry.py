@@ -115,7 +115,7 @@ def size_zero(footer: Footer) -> Iterator[Fault]:
     "size-not-in-sectors",
     part="footer",
     severity=ERROR,
-    doubts="data",
+    doubts="description",
     spec="Hard Disk Footer Format: Current Size; CreateVirtualDisk",
 )
 def size_not_in_sectors(footer: Footer) -> Iterator[Fault]:

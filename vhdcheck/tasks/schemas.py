@@ -41,7 +41,8 @@ TASK: Final = {
         "image_id": _string("The image that was imported", pattern=_ID),
         "findings": {
             "type": "array",
-            "description": "What was found in the image: rule, severity, place, expected, found, fix",
+            "description": "What was found in the image: rule, severity, place, expected, found, fix; the first of a"
+            " refused image has its repair",
             "items": {"type": "object"},
         },
     },

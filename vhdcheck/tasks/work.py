@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck import SourceError, StreamChecker, check
 from vhdcheck.errors import SourceChanged
+from vhdcheck.mend import unsaved
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import html
 from vhdcheck.report.formats.json import one
@@ -237,6 +238,7 @@ def _is_there(store: objects.Objects, container: str, name: str, image: Stored) 
 
 
 def _refused(report: Report) -> Outcome:
+    report = unsaved(report, program=("python", "-m", "vhdcheck.mend"))  # on the tenant's machine
     return Outcome(message=report.message or INTERNAL, findings=_plain_findings(report), page=_page(report))
 
 
@@ -252,5 +254,8 @@ def _page(*reports: Report) -> bytes:
 
 
 def _plain_findings(report: Report) -> list[dict[str, Any]]:
-    findings: list[dict[str, Any]] = one(report)["findings"]
+    made = one(report)
+    findings: list[dict[str, Any]] = made["findings"]
+    if made["repair"] is not None:  # with the finding that heads the report
+        findings[0]["repair"] = made["repair"]
     return findings

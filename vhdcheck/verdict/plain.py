@@ -1,6 +1,6 @@
 """A report as plain values, for programs in any language: what `--format json` has for each image.
 
-`vhdcheck/report/schemas/report-v1.schema.json` explains each field.
+`vhdcheck/report/schemas/report-v2.schema.json` explains each field.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from vhdcheck.escape import as_unicode
 from vhdcheck.format import creators
 from vhdcheck.format.geometry import size_by_geometry
 from vhdcheck.format.structures import DIFFERENCING, EPOCH, Footer
-from vhdcheck.verdict.commands import command_line
 from vhdcheck.verdict.finding import counted
 
 if TYPE_CHECKING:
@@ -37,7 +36,8 @@ def plain(report: Report) -> dict[str, Any]:
         "requests": report.requests,
         "image": _image(report),
         "unexamined": list(report.image.unexamined),
-        "findings": [_finding(finding, report.source) for finding in report.findings],
+        "findings": [_finding(finding) for finding in report.findings],
+        "repair": None if report.repair is None else report.repair.to_dict(),
         "map": None,
         "chain": None if report.chain is None else _chain(report.chain),
         "ignored": counted(report.ignored),
@@ -70,7 +70,7 @@ def _chain(chain: Chain) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding, source: str) -> dict[str, Any]:
+def _finding(finding: Finding) -> dict[str, Any]:
     return {
         "rule": finding.rule,
         "slug": finding.slug,
@@ -80,7 +80,7 @@ def _finding(finding: Finding, source: str) -> dict[str, Any]:
         "location": None if finding.at is None else _span(finding.at),
         "expected": as_unicode(finding.expected),
         "found": as_unicode(finding.found),
-        "fix": as_unicode(command_line(finding.fix, source)),
+        "fix": as_unicode(finding.fix),
         "related": [_span(span) for span in finding.related],
         "raised_by": as_unicode(finding.raised_by) or None,
     }

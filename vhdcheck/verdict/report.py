@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vhdcheck.chain import Chain
     from vhdcheck.image import Image
     from vhdcheck.targets import Target
+    from vhdcheck.verdict.repair import Repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Report:
     """Of a differencing disk its parents, where files were given to find them among."""
     ignored: tuple[Finding, ...] = ()
     """Findings of rules that the command was told to ignore; the library never sets any aside."""
+    repair: Repair | None = None
+    """What makes a refused image pass, where it was asked for (`vhdcheck.mend.with_repair`): None else."""
 
     @property
     def ok(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import as_unicode, printable
 from vhdcheck.report.results import census
-from vhdcheck.report.words import lines, relative
+from vhdcheck.report.words import lines, relative, repair_lines
 from vhdcheck.verdict.finding import Severity
 from vhdcheck.verdict.report import Failure
 
@@ -30,9 +30,11 @@ def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str
         if isinstance(report, Failure):
             ranked.append((-9, _command("error", "not checked", printable(report.reason), report.source)))
             continue
+        mending = repair_lines(report)  # with the finding that heads the report: only ten annotations show
         for finding in report.findings:
             title = f"{finding.rule} {finding.slug}"
-            text = "\n".join(lines(finding, report.source))
+            text = "\n".join([*lines(finding), *mending])
+            mending = []
             ranked.append((-finding.severity, _command(_COMMANDS[finding.severity], title, text, report.source)))
     ranked.sort(key=lambda pair: pair[0])
     yield from (f"{command}\n" for _, command in ranked)

@@ -75,11 +75,12 @@ def _page(reports: Sequence[Report | Failure], context: Context, style: str) -> 
 <p>{text(census(context.results))}</p>
 </header>
 <main>"""
-    drawn = sorted(range(len(reports)), key=lambda index: _is_good(reports[index]))[:SECTIONS]  # the bad ones first
+    reports = sorted(reports, key=_is_good)  # what needs work comes first
+    drawn = range(min(len(reports), SECTIONS))
     if len(reports) > 1:
-        yield from _index(reports, frozenset(drawn))
+        yield from _index(reports)
     cells = COARSE if len(reports) > FINE else None
-    for index in sorted(drawn):
+    for index in drawn:
         yield from section(reports[index], f"i{index + 1}", cells)
     yield "</main>\n</body>\n</html>"
 
@@ -93,11 +94,11 @@ def _census(results: Results) -> str:
     return ", ".join(f"{grouped(number)} {word}" for word, number in words if number) or "nothing to check"
 
 
-def _index(reports: Sequence[Report | Failure], drawn: frozenset[int]) -> Iterator[str]:
+def _index(reports: Sequence[Report | Failure]) -> Iterator[str]:
     yield '<nav aria-label="Images"><ul>'
     for index, result in enumerate(islice(reports, LISTED)):
         name = f"<bdi>{text(result.source)}</bdi>"
-        link = f'<a href="#i{index + 1}">{name}</a>' if index in drawn else name
+        link = f'<a href="#i{index + 1}">{name}</a>' if index < SECTIONS else name
         why = result.reason if isinstance(result, Failure) else _why(result)
         yield f"<li>{badge(verdict(result))}<span>{link} <small>{text(why)}</small></span></li>"
     yield "</ul>"

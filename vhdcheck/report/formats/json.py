@@ -1,6 +1,6 @@
 """For programs: one versioned document.
 
-The schema is `vhdcheck/report/schemas/report-v1.schema.json`.
+The schema is `vhdcheck/report/schemas/report-v2.schema.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WHOLE: Final = True
 SUMMARY: Final = True
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Fields may be added under one version; none is removed or changes its meaning."""
 
 

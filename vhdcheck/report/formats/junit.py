@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from vhdcheck.escape import printable
 from vhdcheck.report.results import census
-from vhdcheck.report.words import lines, severity_words
+from vhdcheck.report.words import lines, repair_lines, severity_words
 from vhdcheck.units import count
 from vhdcheck.verdict.finding import counted
 from vhdcheck.verdict.report import Failure
@@ -56,7 +56,7 @@ def _image(suite: Element, report: Report, results: Results) -> None:
         place = f" ({finding.at.field})" if finding.at else ""
         case = _case(suite, f"{finding.rule} {finding.slug}{place}")
         fails = finding.severity >= results.fail_on
-        text = "\n".join(lines(finding, report.source))
+        text = "\n".join(lines(finding))
         if fails:
             message = printable(f"{finding.severity.word}: {finding.message}")
             SubElement(case, "failure", type=finding.rule, message=message).text = text
@@ -66,6 +66,8 @@ def _image(suite: Element, report: Report, results: Results) -> None:
         _case(suite, "accepted")
     if report.ignored:
         SubElement(_case(suite, "ignored"), "skipped", message=severity_words(counted(report.ignored)))
+    if report.repair is not None:
+        SubElement(suite, "system-out").text = "\n".join(repair_lines(report))
 
 
 def _case(suite: Element, name: str) -> Element:

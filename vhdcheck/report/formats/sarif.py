@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.escape import as_unicode, printable
 from vhdcheck.report.results import census
-from vhdcheck.report.words import lines, relative, uri
+from vhdcheck.report.words import lines, relative, repair_lines, uri
 from vhdcheck.rules import RULES
-from vhdcheck.verdict.commands import command_line
 from vhdcheck.verdict.report import Failure
 from vhdcheck.version import __version__
 
@@ -85,16 +84,15 @@ def log(reports: Sequence[Report | Failure], context: Context, *, github: bool) 
 
 
 def _rule(each: Rule) -> dict[str, Any]:
-    fix = command_line(each.fix, "in.vhd")
     return {
         "id": each.id,
         "name": each.slug,
         "shortDescription": {"text": each.title},
         "fullDescription": {"text": each.checks},
         "help": {
-            "text": f"{each.title} {each.matters} {fix}",
+            "text": f"{each.title} {each.matters} {each.fix}",
             "markdown": f"{each.title}\n\n**Checks:** {each.checks}\n\n**Matters:** {each.matters}\n\n"
-            f"**Fix:** {fix}\n\n**Source:** {each.spec}\n",
+            f"**Fix:** {each.fix}\n\n**Source:** {each.spec}\n",
         },
         "defaultConfiguration": {"level": each.severity.word},
         "properties": {"code": int(each.code)},
@@ -103,15 +101,19 @@ def _rule(each: Rule) -> dict[str, Any]:
 
 def _results(report: Report, *, github: bool) -> list[dict[str, Any]]:
     seen: Counter[str] = Counter()
-    return [_result(finding, report.source, seen, github=github) for finding in report.findings]
+    results = [_result(finding, report.source, seen, github=github) for finding in report.findings]
+    if report.repair is not None:  # by the finding that heads the report: it is one for the image as a whole
+        results[0]["message"]["text"] += as_unicode("\n\n" + "\n".join(repair_lines(report)))
+        results[0]["properties"]["repair"] = report.repair.to_dict()
+    return results
 
 
 def _result(finding: Finding, source: str, seen: Counter[str], *, github: bool) -> dict[str, Any]:
-    result = {
+    result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": _INDEX[finding.rule],
         "level": finding.severity.word,
-        "message": {"text": as_unicode("\n".join(lines(finding, source)))},
+        "message": {"text": as_unicode("\n".join(lines(finding)))},
         "locations": [_location(source, finding.at, github=github)],
         "partialFingerprints": {
             "primaryLocationLineHash" if github else "rulePlaceAndPath/v1": _fingerprint(finding, source, seen)

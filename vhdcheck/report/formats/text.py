@@ -1,4 +1,4 @@
-"""For people: verdict first, then each finding with its place, values and remedy, then what the image is."""
+"""For people: verdict first, then each finding with its place and values, what the image is, and what makes it pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from vhdcheck.escape import printable
 from vhdcheck.report.describe import paragraph
 from vhdcheck.report.results import summary
-from vhdcheck.report.words import remedy, wrapped
+from vhdcheck.report.words import repair, wrapped
 from vhdcheck.units import count
 from vhdcheck.verdict.finding import Severity
 from vhdcheck.verdict.report import Failure
@@ -33,6 +33,7 @@ _STYLES: Final = {
     "not checked": "1;35",
     "label": "2",
     "map": "36",
+    "command": "1",
 }
 
 
@@ -80,7 +81,7 @@ class TextReport:
         yield f"{source}: {self._paint(verdict, verdict)}{ignored}" + (f": {result.message}" if result.message else "")
         for finding in result.findings:
             yield ""
-            yield from self._finding(finding, result.source)
+            yield from self._finding(finding)
         if result.image.unexamined:
             yield ""
             yield from wrapped("Not examined: " + "; ".join(result.image.unexamined) + ".", self._width, "  ")
@@ -91,6 +92,9 @@ class TextReport:
         if self._drawn is not None:
             yield ""
             yield from self._map(result.image, self._drawn)
+        if result.repair is not None:
+            yield ""
+            yield from self._repair(result)
         if result.findings or self._drawn is not None or not (self._brief and result.ok):
             yield ""
 
@@ -100,7 +104,7 @@ class TextReport:
         columns = shutil.get_terminal_size((100, 24)).columns
         yield from (f"  {line}".rstrip() for line in map_lines(image, max(10, columns - 4), drawn, self._paint))
 
-    def _finding(self, finding: Finding, source: str) -> Iterator[str]:
+    def _finding(self, finding: Finding) -> Iterator[str]:
         word = finding.severity.word
         if not finding.fix:  # nothing need be done
             slug = f"  {self._paint(word, f'{word}[{finding.rule}]')} {finding.slug}: "
@@ -117,7 +121,17 @@ class TextReport:
         if finding.found:
             yield self._labelled("found", printable(finding.found))
         label = f"    {self._paint('label', 'fix      ')} "
-        yield from remedy(finding.fix, source, self._width, " " * 14, label)
+        yield from wrapped(printable(finding.fix.rstrip(".")), self._width, " " * 14, label)
+
+    def _repair(self, report: Report) -> Iterator[str]:
+        """Write what makes it pass: the commands whole, to be pasted."""
+        for kind, text in repair(report):
+            if kind == "prose":
+                yield from wrapped(text, self._width, "  ")
+            elif kind == "entry":
+                yield from wrapped(text, self._width, "      ", "    - ")
+            else:
+                yield f"    {self._paint('command', text)}"
 
     def _labelled(self, label: str, text: str) -> str:
         return f"    {self._paint('label', f'{label:<9}')} {text}"
