@@ -133,10 +133,12 @@ class Listener(ThreadingHTTPServer):
         ours.url = f"http://127.0.0.1:{self.server_port}"
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self._open: set[socket.socket] = set()
+        self.connections = 0
 
     def process_request_thread(self, request: socket.socket, client_address: Any) -> None:  # type: ignore[override]
         """Keep in mind which connections are open."""
         self._open.add(request)
+        self.connections += 1
         super().process_request_thread(request, client_address)
         self._open.discard(request)
 

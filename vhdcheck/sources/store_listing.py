@@ -56,9 +56,11 @@ def listed(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Ite
     try:
         page = wait_for(found.page(), loop)
         while page:
-            # The next page comes while the caller works on this one.
+            half = len(page) // 2
+            yield from page[:half]
+            # The next page comes while the caller works on the rest of this one.
             coming = asyncio.run_coroutine_threadsafe(found.page(), loop)
-            yield from page
+            yield from page[half:]
             page = coming.result()
     finally:
         if coming is not None:
