@@ -68,6 +68,28 @@ class Client:
 
 _CLIENTS: Final[list[Client]] = []
 """Those that are shared."""
+CONNECTORS: Final[list[Any]] = []  # of aiohttp.TCPConnector
+"""The connections of HTTP, of each loop."""
+
+
+def _leave_alone() -> None:
+    """Keep what a forked process has of its parent for ever.
+
+    What is collected closes itself, and takes its connections out of the selector, which is the parent's too: the
+    parent would wait in vain for answers.
+    """
+    if not (_CLIENTS or CONNECTORS):
+        return
+    import ctypes  # seldom
+
+    for each in (*_CLIENTS, *CONNECTORS):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
+    _CLIENTS.clear()
+    CONNECTORS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_alone)
 
 
 async def client(driver: Any, url: str, given: Mapping[str, Any]) -> Client:
@@ -109,8 +131,13 @@ def _file_system(driver: Any, scheme: str, options: Mapping[str, Any]) -> Any:
 
 @atexit.register
 def _close_all() -> None:
-    """Close what is shared, or Python's end complains of it; a forked process leaves its parent's alone."""
-    mine = [each for each in _CLIENTS if each.loop.is_running() and each.files._pid == os.getpid()]
-    for each in mine:
-        with suppress(Exception):
-            asyncio.run_coroutine_threadsafe(each.close(), each.loop).result(CLOSE)
+    """Close what is shared, or Python's end complains of it."""
+    for each in [*_CLIENTS, *CONNECTORS]:
+        loop = each.loop if isinstance(each, Client) else each._loop
+        if loop.is_running():
+            with suppress(Exception):
+                asyncio.run_coroutine_threadsafe(_closed(each), loop).result(CLOSE)
+
+
+async def _closed(each: Any) -> None:  # Client | aiohttp.TCPConnector
+    await each.close()

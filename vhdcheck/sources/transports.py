@@ -7,17 +7,14 @@ URL would refuse), and whether the server honours ranges at all. Stores tell the
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
 import re
 import shutil
 import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from vhdcheck.format.limits import END
-from vhdcheck.sources.clients import CLOSE
+from vhdcheck.sources.clients import CONNECTORS
 from vhdcheck.units import exact
 
 if TYPE_CHECKING:
@@ -281,28 +278,16 @@ class Http:
         await session.close()
 
 
-_CONNECTORS: Final[list[Any]] = []  # of aiohttp.TCPConnector
-"""The connections of each loop: a forked process has another loop, and leaves those of its parent alone."""
-
-
 def _connector() -> Any:  # aiohttp.TCPConnector
     """Return the connections of the running loop, which all checks share."""
     import aiohttp
 
     loop = asyncio.get_running_loop()
-    found = next((each for each in _CONNECTORS if each._loop is loop), None)
+    found = next((each for each in CONNECTORS if each._loop is loop), None)
     if found is None:
         found = aiohttp.TCPConnector(limit=0)
-        _CONNECTORS.append(found)
-        atexit.register(_close, found, os.getpid())
+        CONNECTORS.append(found)
     return found
-
-
-def _close(connector: Any, process: int) -> None:
-    """Close connections when Python ends, in the process that made them."""
-    if process == os.getpid():
-        with suppress(Exception):
-            asyncio.run_coroutine_threadsafe(connector.close(), connector._loop).result(CLOSE)
 
 
 def _counter(traffic: Traffic) -> Any:  # aiohttp.TraceConfig
