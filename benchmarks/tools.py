@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.images import full
-from benchmarks.turns import inside, installed, seconds
+from benchmarks.turns import ENVIRONMENT, inside, installed, seconds
 from fixtures.writer import GIB, MIB, dynamic, fixed
 
 if TYPE_CHECKING:
@@ -43,10 +44,19 @@ DYNAMIC: Final = tuple(image for image in IMAGES if image not in FIXED)
 FLOORS: Final = {
     "python -c pass": ((sys.executable, "-c", "pass"), (FIRST,)),
     "vhdcheck --help": ((sys.executable, "-m", "vhdcheck", "--help"), (FIRST,)),
-    "imports of a fixed image": ((sys.executable, "-c", "import construct, argparse, json"), FIXED),
-    "imports of a dynamic one": ((sys.executable, "-c", "import construct, argparse, json, numpy"), DYNAMIC),
 }
 """What takes no image, and the images that it is run beside."""
+
+IMPORTS: Final = "imports of the same"
+"""A process that imports what vhdcheck imports for an image, without vhdcheck."""
+IMPORT: Final = """
+import sys
+for name in sys.argv[1:]:
+    try:
+        __import__(name)
+    except ImportError:  # part of a module that goes before it
+        pass
+"""
 
 METADATA: Final = """
 import os
@@ -101,6 +111,20 @@ def missing() -> dict[str, str]:
     }
 
 
+def imported(path: Path) -> list[str]:
+    """List the modules that vhdcheck imports for an image, in their order: not its own, or those of every Python."""
+    program = (sys.executable, "-X", "importtime")
+    mine = _told(*program, *VHDCHECK[1:], path)
+    always = set(_told(*program, "-c", "pass"))
+    return [name for name in mine if name not in always and name.partition(".")[0] != "vhdcheck"]
+
+
+def _told(*command: str | Path) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return [line.rpartition("|")[2].strip() for line in lines[1:]]
+
+
 def processes(paths: dict[str, Path], absent: Container[str]) -> Cases:
     """Give each image to a process of each tool, and run the floors beside it."""
     cases: Cases = {}
@@ -108,6 +132,8 @@ def processes(paths: dict[str, Path], absent: Container[str]) -> Cases:
         for tool, command in ON_IMAGES.items():
             if tool not in absent:
                 cases[tool, image] = partial(seconds, (*command, path))
+        imports = (sys.executable, "-c", IMPORT, *imported(path))
+        cases[IMPORTS, image] = partial(seconds, imports, (0,))
         for floor, (whole, beside) in FLOORS.items():
             if image in beside:
                 cases[floor, image] = partial(seconds, whole)

@@ -33,14 +33,28 @@ print(times[len(times) // 2])
 """Behind a program that defines `do`; its arguments are what to do it with, and whatever else the program takes."""
 REFUSALS: Final = (0, 1, 22)
 """Exit statuses of readers that accept an image, or refuse it; vhd-util's is 22."""
+PATIENCE: Final = 20.0
+"""Seconds for one image: a tool whose cost is quadratic is named, not waited for."""
 ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 """As where it is installed: modules are compiled once, not in each process."""
 
 
-def seconds(command: Sequence[str | Path], statuses: Container[int] = REFUSALS) -> float:
-    """Time a process that ends with one of these exit statuses; by default it may judge as it likes."""
+def seconds(command: Sequence[str | Path], statuses: Container[int] = REFUSALS, *, patience: float = PATIENCE) -> float:
+    """Time a process that ends with one of these exit statuses; by default it may judge as it likes.
+
+    Raises:
+        OSError: it fails, or cannot be started.
+        TimeoutExpired: it takes longer than so many seconds.
+    """
     start = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, env=ENVIRONMENT)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+        env=ENVIRONMENT,
+        timeout=patience,
+    )
     if done.returncode not in statuses:
         raise OSError(f"exit status {done.returncode}")
     return time.perf_counter() - start

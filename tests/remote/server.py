@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from fixtures.writer import Image
@@ -130,6 +132,22 @@ class Listener(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), type("OurHandler", (Handler,), {"ours": ours}))
         ours.url = f"http://127.0.0.1:{self.server_port}"
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self._open: set[socket.socket] = set()
+        self.connections = 0
+
+    def process_request_thread(self, request: socket.socket, client_address: Any) -> None:  # type: ignore[override]
+        """Keep in mind which connections are open."""
+        self._open.add(request)
+        self.connections += 1
+        super().process_request_thread(request, client_address)
+        self._open.discard(request)
+
+    def shutdown(self) -> None:
+        """Hang up too: clients keep connections for their next check, and each has a thread that waits for that."""
+        super().shutdown()
+        for each in [*self._open]:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: clients hang up."""

@@ -86,7 +86,7 @@ def test_what_is_not_in_a_store(store: Served, checked: Callable[..., Report]) -
         with pytest.raises(SourceError, match=rf"^{store.scheme}://{name}: not found$"):
             checked(f"{store.scheme}://{name}", storage_options=store.options)
     store.put("folder/image.vhd", b"x")
-    with pytest.raises(SourceError, match="a directory, not a file"):
+    with pytest.raises(SourceError, match="a folder, not a file"):
         checked(f"{store.scheme}://images/folder", storage_options=store.options)
 
 
@@ -130,7 +130,7 @@ def test_memory(memory: Files, checked: Callable[..., Report]) -> None:
     assert report.bytes_read <= METADATA_40_GIB * 1.05
     with pytest.raises(SourceError, match="not found"):
         checked("memory://images/none.vhd")
-    with pytest.raises(SourceError, match="a directory"):
+    with pytest.raises(SourceError, match="a folder"):
         checked("memory://images")
 
 
@@ -149,7 +149,7 @@ def test_files(root: Path, checked: Callable[..., Report]) -> None:
     path = root / "fixtures/dynamic-clean.vhd"
     local, remote = check(str(path), now=NOW), checked(path.as_uri(), now=NOW)
     assert (remote.source, remote.findings) == (path.as_uri(), local.findings)
-    with pytest.raises(SourceError, match="a directory"):
+    with pytest.raises(SourceError, match="a folder"):
         checked((root / "fixtures").as_uri())
 
 

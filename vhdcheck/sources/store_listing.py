@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.errors import SourceError
 from vhdcheck.format.creators import SUFFIXES
-from vhdcheck.sources.transports import LISTED, TIMEOUT, Store, Told, reason, traits
-from vhdcheck.sources.url import close_in, driver_of, file_system, loop_of_fsspec, lowered, secrets_in, wait_for
+from vhdcheck.sources.clients import client
+from vhdcheck.sources.transports import LISTED, TIMEOUT, Told, reason, traits
+from vhdcheck.sources.url import close_in, driver_of, loop_of_fsspec, lowered, secrets_in, wait_for
 from vhdcheck.sources.urls import StoredObject, is_store_pattern, redacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from vhdcheck.sources.clients import Client
 
 
 PAGE: Final = 1000
@@ -48,10 +52,19 @@ def listed(url: str, *, storage_options: Mapping[str, Any] | None = None) -> Ite
         cut = folder.rindex("/", 0, first) + 1
         folder, pattern = folder[:cut], folder[cut:]
     loop, found = loop_of_fsspec(), _Folder(folder, pattern, storage_options or {})
+    coming: Future[list[StoredObject]] | None = None
     try:
-        while page := wait_for(found.page(), loop):
-            yield from page
+        page = wait_for(found.page(), loop)
+        while page:
+            half = len(page) // 2
+            yield from page[:half]
+            # The next page comes while the caller works on the rest of this one.
+            coming = asyncio.run_coroutine_threadsafe(found.page(), loop)
+            yield from page[half:]
+            page = coming.result()
     finally:
+        if coming is not None:
+            coming.cancel()
         close_in(loop, found)
 
 
@@ -69,17 +82,20 @@ class _Folder:
 
     def __init__(self, url: str, pattern: str, options: Mapping[str, Any]) -> None:
         self._url, self._pattern, self._options = url, pattern.split("/") if pattern else [], options
+        self._client: Client | None = None
         self._files: Any = None
+        self._turn = asyncio.Lock()
         self._images: AsyncGenerator[StoredObject] | None = None
 
     async def page(self) -> list[StoredObject]:
         """Return the next images; none at the end."""
         try:
-            if self._images is None:
-                self._files = file_system(driver_of(self._url), self._url, self._options)
-                self._images = self._found()
             page: list[StoredObject] = []
-            async with asyncio.timeout(TIMEOUT) as limit:
+            async with self._turn, asyncio.timeout(TIMEOUT) as limit:
+                if self._images is None:
+                    self._client = await client(driver_of(self._url), self._url, self._options)
+                    self._files = self._client.files
+                    self._images = self._found()
                 async for image in self._images:
                     page.append(image)
                     if len(page) == PAGE:
@@ -92,9 +108,12 @@ class _Folder:
         raise SourceError(f"{redacted(self._url)}: {why}")  # out here it has no context, whose text may hold secrets
 
     async def close(self) -> None:
-        """Close the connections."""
-        if self._files is not None:
-            await Store(self._files, "").close()
+        """Give the client back, when the page that nobody waits for has given up."""
+        async with self._turn:
+            if self._images is not None:
+                await self._images.aclose()
+            if self._client is not None:
+                await self._client.release()
 
     async def _found(self) -> AsyncGenerator[StoredObject]:
         """Pick the images, and name each as the folder is named."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from vhdcheck.errors import SourceChanged, SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import Footer, is_footer
+from vhdcheck.sources.clients import CLOSE, client
 from vhdcheck.sources.transports import CHANGED, Http, Store, reason
 from vhdcheck.sources.urls import StoredObject, is_url, redacted
 from vhdcheck.units import SECTOR, round_up
@@ -37,8 +38,6 @@ GAP: Final = 64 << 10
 LONGEST: Final = 8 << 20
 """Bytes that spans are merged up to; also of the metadata that one request fetches on the footer's word."""
 USUAL_BLOCK: Final = 2 << 20
-CLOSE: Final = 10.0
-"""Seconds that closing may take. It tells nothing, so nobody waits longer for a server."""
 _CLOSING: Final[set[asyncio.Task[None]]] = set()
 """Connections that are being closed while nobody waits."""
 _EXTRAS: Final = {
@@ -61,8 +60,17 @@ class Closable(Protocol):
         """Close the connections."""
 
 
+class _Opened(list["Closable"]):
+    """What was opened, if anything was."""
+
+    async def close(self) -> None:
+        """Close it."""
+        while self:
+            await self.pop().close()
+
+
 class AsyncUrlSource:
-    """An image behind a URL, for async callers."""
+    """An image behind a URL, in the loop that its requests are made in."""
 
     def __init__(self, transport: Http | Store, name: str, secrets: tuple[str, ...]) -> None:
         """Take the way to the object; `open` comes first."""
@@ -149,6 +157,33 @@ class AsyncUrlSource:
         raise (SourceChanged if why.startswith(CHANGED) else SourceError)(f"{self.name}: {why}")
 
 
+class AwaitedUrlSource:
+    """An image behind a URL, for async callers. The requests are made in fsspec's thread, where the clients live."""
+
+    def __init__(self, source: AsyncUrlSource, loop: asyncio.AbstractEventLoop) -> None:
+        """Wrap an open source that lives in a loop that runs elsewhere."""
+        self.name, self.size, self.traffic = source.name, source.size, source.traffic
+        self._source, self._loop = source, loop
+
+    @property
+    def requests(self) -> int:
+        """How many requests were made: tries and redirects count."""
+        return self.traffic.requests
+
+    @property
+    def versioned(self) -> bool:
+        """Whether the server tells something that changes with the object, so that `verify` means something."""
+        return self._source.versioned
+
+    async def read(self, spans: Sequence[Span]) -> list[bytes]:
+        """Return each span's bytes."""
+        return await awaited(self._source.read(spans), self._loop)
+
+    async def verify(self) -> None:
+        """Raise SourceError if the object changed since it was opened."""
+        await awaited(self._source.verify(), self._loop)
+
+
 class UrlSource:
     """An image behind a URL. The requests are made in fsspec's thread."""
 
@@ -197,12 +232,11 @@ def opened_url(
         UsageError: fsspec, or the driver, is not installed.
     """
     driver_of(url)
-    loop = loop_of_fsspec()
-    source = UrlSource(wait_for(_opened(url, name, download, storage_options), loop), loop)
+    loop, opened = loop_of_fsspec(), _Opened()
     try:
-        yield source
+        yield UrlSource(wait_for(_opened(url, name, download, storage_options, opened), loop), loop)
     finally:
-        close_in(loop, source._source)
+        close_in(loop, opened)
 
 
 @asynccontextmanager
@@ -211,13 +245,14 @@ async def async_opened_url(
     name: str | None = None,
     download: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
-) -> AsyncIterator[AsyncUrlSource]:
-    """Open an image behind a URL, in the caller's loop. The arguments are those of `opened_url`."""
-    source = await _opened(url, name, download, storage_options)
+) -> AsyncIterator[AwaitedUrlSource]:
+    """Open an image behind a URL, without blocking the caller's loop. The arguments are those of `opened_url`."""
+    driver_of(url)
+    loop, opened = loop_of_fsspec(), _Opened()
     try:
-        yield source
+        yield AwaitedUrlSource(await awaited(_opened(url, name, download, storage_options, opened), loop), loop)
     finally:
-        await source.close()
+        await asyncio.shield(awaited(opened.close(), loop))  # who is cancelled leaves nothing open
 
 
 def loop_of_fsspec() -> asyncio.AbstractEventLoop:
@@ -236,6 +271,11 @@ def wait_for(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop, seco
     except BaseException:
         future.cancel()  # the caller was interrupted
         raise
+
+
+def awaited(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> asyncio.Future[T]:
+    """Let a loop that runs in another thread do work, and await it in the running one."""
+    return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
 
 
 def close_in(loop: asyncio.AbstractEventLoop, opened: Closable) -> None:
@@ -283,50 +323,39 @@ def driver_of(url: str) -> Any:  # fsspec has no types
 
 
 async def _opened(
-    url: str, name: str | None, download: int | None, storage_options: Mapping[str, Any] | None
+    url: str, name: str | None, download: int | None, storage_options: Mapping[str, Any] | None, opened: list[Closable]
 ) -> AsyncUrlSource:
+    """Open an image, in fsspec's loop, and add it to what is to be closed, although nobody may wait for the result."""
     driver = driver_of(url)
     shown = redacted(name or url)
     given = dict(storage_options or {})
     try:
-        transport = _transport(driver, url, given, download=download)
+        transport = await _transport(driver, url, given, download=download)
     except Exception as error:  # noqa: BLE001 (each driver has its own)
         why = reason(error, quote=True, secrets=secrets_in(url, given))
     else:
         source = AsyncUrlSource(transport, shown, secrets_in(url, given))
-        try:
-            await source.open()
-        except BaseException:
-            await source.close()
-            raise
+        opened.append(source)
+        await source.open()
         return source
     raise SourceError(f"{shown}: {why}")  # out here it has no context
 
 
-def _transport(driver: Any, url: str, given: dict[str, Any], *, download: int | None) -> Http | Store:
+async def _transport(driver: Any, url: str, given: dict[str, Any], *, download: int | None) -> Http | Store:
     listed = url.info if isinstance(url, StoredObject) else None
     url = lowered(url)
     if not url.startswith(("http://", "https://")):
-        files = file_system(driver, url, given)
-        return Store(files, files._strip_protocol(url), listed)
+        used = await client(driver, url, given)
+        return Store(used, used.files._strip_protocol(url), listed)
     if url.isascii() and url.isprintable() and " " not in url:
         given.setdefault("encoded", True)  # a signature holds only for the very characters that were signed
-    return Http(file_system(driver, url, given), url, download=download)
+    return Http((await client(driver, url, given)).files, url, download=download)
 
 
 def lowered(url: str) -> str:
     """Write a URL's scheme as drivers know it."""
     scheme, mark, rest = url.partition("://")
     return scheme.lower() + mark + rest
-
-
-def file_system(driver: Any, url: str, given: Mapping[str, Any]) -> Any:
-    """Make a file system of our own, in the running loop: fsspec would share it with whoever uses the same options."""
-    options = {**driver._get_kwargs_from_urls(url), **given, "skip_instance_cache": True}
-    # adlfs would close its client, which is closed already, at the exit of Python, in a loop that it then has not.
-    if driver.async_impl and _EXTRAS.get(url.partition("://")[0]) != "azure":
-        options |= {"asynchronous": True, "loop": asyncio.get_running_loop()}
-    return driver(**options)
 
 
 def secrets_in(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
