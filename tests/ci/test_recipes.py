@@ -29,11 +29,13 @@ ACTION = ".github/actions/vhdcheck/action.yml"
 def env(wheels: Path) -> dict[str, str]:
     """A machine where pip finds vhdcheck, and nothing else of ours is there."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    return {**kept, "PIP_FIND_LINKS": str(wheels), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    (wheel,) = wheels.glob("*.whl")
+    return {**kept, "RELEASE": str(wheel), "PIP_FIND_LINKS": str(wheels), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def shell(script: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a step as GitHub, GitLab and Azure do: any line that fails ends it."""
+    """Run a step as GitHub, GitLab and Azure do: any line that fails ends it. Only the release's address is ours."""
+    script = re.sub(rf"{re.escape(SOURCE)}/archive/refs/tags/v[\d.]+\.tar\.gz", env["RELEASE"], script)
     words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
     return subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=300)
 

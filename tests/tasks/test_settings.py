@@ -257,10 +257,10 @@ def test_a_missing_extra_is_named(tmp_path: Path, module: str, extra: str) -> No
     missing = f'raise ModuleNotFoundError("No module named {module}", name="{module}")'
     (tmp_path / module / "__init__.py").write_text(missing)
     said = start(tmp_path, PYTHONPATH=str(tmp_path))
-    assert f'{module} is missing: pip install "vhdcheck[{extra}]"' in said
+    assert f"{module} is missing: install vhdcheck with its extra {extra}" in said
 
 
 def test_a_missing_driver_of_postgresql_is_named(tmp_path: Path) -> None:
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError(\"No module named 'psycopg'\", name='psycopg')")
     said = start(tmp_path, "--database", "postgresql://localhost/x", PYTHONPATH=str(tmp_path))
-    assert 'psycopg is missing: pip install "vhdcheck[postgresql]"' in said
+    assert "psycopg is missing: install vhdcheck with its extra postgresql" in said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -36,6 +38,8 @@ def check_stdin(
     if sys.stdin.isatty():
         raise UsageError("- reads an image from standard input, which is a terminal here: pipe one into it")
     file = cast("BinaryIO", getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
+    if _is_a_device(file):
+        return Failure(name, "standard input is a device such as /dev/null, and no image")
     try:
         if _is_a_file(file):
             with opened(file, name) as source:
@@ -48,6 +52,14 @@ def check_stdin(
         return check_stream(file, checker)
     except SourceError as error:
         return Failure(name, str(error).removeprefix(f"{name}: "))
+
+
+def _is_a_device(file: BinaryIO) -> bool:
+    """Say whether it is a character device, which has no end or nothing in it."""
+    try:
+        return stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _is_a_file(file: BinaryIO) -> bool:

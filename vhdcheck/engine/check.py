@@ -11,7 +11,7 @@ from vhdcheck import rules, targets
 from vhdcheck.chain import has_parent
 from vhdcheck.engine.parents import Parents
 from vhdcheck.engine.plan import Known, steps
-from vhdcheck.errors import UsageError
+from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.image import Image
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
@@ -270,7 +270,7 @@ class _Run:
         bitmaps: Bitmaps | None = None,
     ) -> None:
         self.findings: list[Finding] = []
-        self._bytes_read = self._rounds = 0
+        self._bytes_read = self._rounds = self._asked = self._spans = 0
         self._reader, self._target = reader, target
         self._now = time.time() if now is None else now
         self._image = Image(reader.size)
@@ -280,7 +280,10 @@ class _Run:
         """Take the answer to what was wanted, at first `()`; judge what is known now; return what is wanted next."""
         if answer:
             self._rounds += 1
-            self._bytes_read += sum([len(data) for data in answer if data is not None])
+            read = sum([len(data) for data in answer if data is not None])
+            self._bytes_read += read
+            if None not in answer and (read != self._asked or len(answer) != self._spans):
+                raise SourceError(f"{self._reader.name}: the driver did not answer with the bytes that were asked for")
         try:
             step = self._plan.send(answer) if answer else next(self._plan)
             while isinstance(step, Known):
@@ -290,6 +293,7 @@ class _Run:
                 step = next(self._plan)
         except StopIteration:
             return None
+        self._asked, self._spans = sum([span.length for span in step.spans]), len(step.spans)
         return step
 
     def report(self) -> Report:

@@ -247,7 +247,7 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
     try:
         from distributed import Client, Security  # an extra
     except ImportError:
-        raise UsageError('to use a dask cluster, install more: pip install "vhdcheck[dask]"') from None
+        raise UsageError("to use a dask cluster, install vhdcheck with its extra dask") from None
     try:
         # Without a certificate its client fails with a TypeError, and says more on standard error when it is forgotten.
         encrypted = scheme != "dask+tls" or Security().get_connection_args("client")["ssl_context"]  # type: ignore[no-untyped-call, unused-ignore]

@@ -34,7 +34,13 @@ class _Mark(NamedTuple):
 
 def _image(offset: int, mark: bytes, name: str, driver: str) -> _Mark:
     """Describe a format of disks that qemu-img converts."""
-    return _Mark(offset, mark, name, f"convert it to a VHD with qemu-img, from the format {driver}", driver)
+    return _Mark(
+        offset,
+        mark,
+        name,
+        f"convert it to a raw disk with qemu-img, from the format {driver}, and make a VHD of that",
+        driver,
+    )
 
 
 def _packed(mark: bytes, name: str, tool: str, then: str = "") -> _Mark:
@@ -73,7 +79,7 @@ _MARKS: Final = (
         "fetch the file that it stands for, with git lfs pull",
     ),
 )
-_FROM_RAW: Final = "convert it to a VHD with qemu-img, from the format raw"
+_FROM_RAW: Final = "it becomes a VHD when a footer, or a dynamic disk's structures, are put around it"
 _PAGE: Final = "it is a page that a server sent instead of the file: read it, then download again with its credentials"
 _TEXTS: Final = (
     ((b"<!doctype html", b"<html"), "an HTML page"),

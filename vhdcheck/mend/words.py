@@ -23,9 +23,9 @@ def step_words(step: Step) -> str:
     if step.kind == plans.CUT:
         return f"cut off the {grouped(step.before - step.after)} bytes behind the footer"
     if step.kind == plans.ENLARGE:
-        return f"enlarge the disk by zeros, from {exact(step.before)} to {exact(step.after)}"
+        return f"enlarge the disk by zeros, from {exact(step.before, step.after)} to {exact(step.after, step.before)}"
     if step.kind == plans.SHRINK:
-        return f"shrink the disk from {exact(step.before)} to {exact(step.after)}"
+        return f"shrink the disk from {exact(step.before, step.after)} to {exact(step.after, step.before)}"
     if step.kind == plans.WRAP:
         return f"make an image of the raw disk of {exact(step.before)}"
     if step.kind == plans.FLATTEN:

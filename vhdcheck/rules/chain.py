@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.format.structures import EPOCH
@@ -39,6 +38,8 @@ def stated_at(chain: Chain, name: str) -> Span:
 
 def as_uuid(unique_id: bytes) -> str:
     """Write an ID as people compare them."""
+    import uuid  # of chains only
+
     return str(uuid.UUID(bytes=unique_id))
 
 

@@ -131,7 +131,7 @@ def trailing_bytes(image: Image) -> Iterator[Fault]:
         qemu does not see that a fixed disk is a VHD. The usual causes are a tool that enlarged the file as if it were a
         raw disk, and a build that appended something.
     Fix: cut the file off behind the footer, if nothing that is needed was written there. If the guest has used the
-        longer disk, the file is a raw disk now, with an old footer in the middle: convert it from the format raw.
+        longer file of a fixed disk, that is a raw disk now, with an old footer in the middle.
     """
     if image.stray is None:
         return
@@ -144,10 +144,10 @@ def trailing_bytes(image: Image) -> Iterator[Fault]:
         expected=f"a file of {grouped(end)} bytes",
         found=f"{grouped(image.size)} bytes",
         fix=f"cut the file to {grouped(end)} bytes"
+        + (", if nothing that is needed was written behind that" if what else "")
         + (
-            ", if nothing that is needed was written behind that. If the guest has used the longer disk, the file is a"
-            " raw disk now: convert it from the format raw"
-            if what
+            ". If the guest has used the longer disk, the file is a raw disk now, with an old footer in it"
+            if what and image.stray.disk_type == FIXED
             else ""
         ),
     )
@@ -287,8 +287,8 @@ def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
     Checks: the first bytes of the disk against the marks of VHD, VHDX, QCOW2, VMDK, VDI and LUKS.
     Matters: a program that guesses the format takes the wrong one. That is how files of a host were read through
         OpenStack. qemu takes a fixed disk that begins with "conectix" for a damaged dynamic one.
-    Fix: tell every program that the format is VHD (qemu calls it vpc), and ask the sender why one image is inside
-        another.
+    Fix: ask the sender why one image is inside another. Tell every program that the format is VHD. qemu-img cannot
+        open a fixed disk that begins with "conectix", whatever it is told.
     """
     if image.footer is None or image.footer.disk_type != FIXED or image.footer.offset == 0:
         return

@@ -312,11 +312,11 @@ def driver_of(url: str) -> Any:  # fsspec has no types
     try:
         from fsspec import get_filesystem_class  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
-        raise UsageError(f'to check URLs, install more: pip install "vhdcheck[{extra}]"') from None
+        raise UsageError(f"to check URLs, install vhdcheck with its extra {extra}") from None
     try:
         return get_filesystem_class(scheme)
     except ImportError as error:
-        advice = f'pip install "vhdcheck[{extra}]"' if scheme in {*_EXTRAS, "http", "https"} else str(error)
+        advice = f"install vhdcheck with its extra {extra}" if scheme in {*_EXTRAS, "http", "https"} else str(error)
         raise UsageError(f"{scheme}:// needs a driver: {advice}") from None
     except ValueError:
         raise UsageError(f"fsspec knows no driver for {scheme}://") from None

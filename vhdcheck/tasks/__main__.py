@@ -63,7 +63,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"vhdcheck.tasks: {line}", file=sys.stderr)
         return 2
     except ImportError as error:
-        print(f'vhdcheck.tasks: {error.name} is missing: pip install "vhdcheck[{_extra(error)}]"', file=sys.stderr)
+        print(
+            f"vhdcheck.tasks: {error.name} is missing: install vhdcheck with its extra {_extra(error)}", file=sys.stderr
+        )
         return 2
     return 0
 

@@ -55,7 +55,7 @@ class Database:
         try:
             self.writing = sa.create_engine(place, **options)
         except ModuleNotFoundError as error:
-            raise UsageError(f'{error.name} is missing: pip install "vhdcheck[postgresql]"') from error
+            raise UsageError(f"{error.name} is missing: install vhdcheck with its extra postgresql") from error
         if self.is_sqlite:
             sa.event.listen(self.writing, "connect", _prepare)
             sa.event.listen(self.writing, "begin", _begin)

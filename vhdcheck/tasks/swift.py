@@ -56,7 +56,7 @@ class Swift:
                 Connection,
             )
         except ImportError:
-            raise UsageError('Swift needs its client: pip install "vhdcheck[swift]"') from None
+            raise UsageError("Swift needs its client: install vhdcheck with its extra swift") from None
         try:
             who = [os.environ[name] for name in ("ST_AUTH", "ST_USER", "ST_KEY")]
         except KeyError as error:
