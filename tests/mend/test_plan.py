@@ -313,3 +313,12 @@ def test_what_follows_a_dynamic_disk_is_cut_off(more: int, tmp_path: Path) -> No
     mending = mend(path, tmp_path / "out.vhd", target="generic")
     assert (mending.reasons, kinds(mending.plan)) == ((), ["cut"])
     assert (tmp_path / "out.vhd").read_bytes() == image.tobytes()
+
+
+def test_a_misspelt_option_is_told(tmp_path: Path) -> None:
+    path = fixed(4 * MIB).write(tmp_path / "in.vhd")
+    with pytest.raises(TypeError, match="taregt"):
+        plan(path, taregt="azure")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="taregt"):
+        mend(path, tmp_path / "out.vhd", taregt="azure")  # type: ignore[call-arg]
+    assert not (tmp_path / "out.vhd").exists()

@@ -15,10 +15,11 @@ How it is decided, and what is never done: `README.md` here.
 
 from __future__ import annotations
 
+from vhdcheck.engine.options import MendOptions
 from vhdcheck.mend.corrections import Change
 from vhdcheck.mend.plans import Condition, Plan, Step
 from vhdcheck.mend.repair import unsaved, with_repair
 from vhdcheck.mend.route import plan
 from vhdcheck.mend.run import Mending, mend
 
-__all__ = ["Change", "Condition", "Mending", "Plan", "Step", "mend", "plan", "unsaved", "with_repair"]
+__all__ = ["Change", "Condition", "MendOptions", "Mending", "Plan", "Step", "mend", "plan", "unsaved", "with_repair"]

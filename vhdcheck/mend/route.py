@@ -14,7 +14,6 @@ What depends on the guest's data is a `Condition`, which `conditions.py` checks 
 from __future__ import annotations
 
 import math
-import time
 import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from vhdcheck import targets
 from vhdcheck.chain import has_parent
-from vhdcheck.engine.check import examine, resolve, with_chain
+from vhdcheck.engine.check import examine, with_chain
 from vhdcheck.engine.parents import SETTLED
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.limits import SEARCH
@@ -53,7 +52,7 @@ from vhdcheck.mend.plans import (
 )
 from vhdcheck.mend.shell import as_file
 from vhdcheck.mend.stack import Layer, doubts, opened_parents, stack_of
-from vhdcheck.mend.wish import Wish, command_for, free_name
+from vhdcheck.mend.wish import Asked, Wish, command_for, free_name
 from vhdcheck.mend.writer import Identity
 from vhdcheck.rules import RULES
 from vhdcheck.rules.parent import short
@@ -62,8 +61,10 @@ from vhdcheck.units import SECTOR, exact, round_up
 from vhdcheck.verdict.report import Report
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from vhdcheck.chain import Chain
-    from vhdcheck.engine.parents import Given
+    from vhdcheck.engine.options import MendOptions
     from vhdcheck.image import Image
     from vhdcheck.sources.local import Readable
     from vhdcheck.sources.source import Source
@@ -94,44 +95,32 @@ class Route:
 def plan(
     source: Readable | Report,
     *,
-    target: str | Target | None = None,
-    max_virtual_size: str | int | None = None,
-    max_physical_size: str | int | None = None,
-    to: str = "",
-    raw: bool = False,
     out: str = "",
     in_place: bool = False,
-    parents: Given | None = None,
-    now: float | None = None,
     called: str = "",
     program: tuple[str, ...] = (),
+    **options: Unpack[MendOptions],
 ) -> Plan:
     """Say what would make an image pass, from its metadata alone.
 
     Args:
         source: the image: a path, bytes, or an open binary file; or the report on a file, which is then opened again.
-        target: what it has to pass, as in `check`; by default the report's, or `rackspace`.
-        max_virtual_size: the target's limit on the disk's size, overridden: bytes, or `"160GiB"`.
-        max_physical_size: the target's limit on the file's length, overridden.
-        to: `fixed` or `dynamic`, whatever the image is.
-        raw: take the file for a raw disk.
         out: the copy's name, for the command.
         in_place: write the command for mending in place.
-        parents: files among which to look for the parents of a differencing disk, as in `check`: it is then put
-            together with them. A report that knows its chain needs none.
-        now: the time to judge creation times by, in Unix seconds; the clock's by default.
         called: what the target was given by, for the command, where `target` is none or a Target.
         program: what to run, for the command; what runs here by default.
+        **options: `vhdcheck.mend.MendOptions` explains them. By default the target is the report's, or `rackspace`; a
+            report that knows its chain needs no parents.
 
     Raises:
         UsageError: an unknown target or type, a malformed limit, a report on what is no file.
         SourceError: the image cannot be read.
     """
     report = source if isinstance(source, Report) else None
-    wanted = target or (report.target if report else targets.DEFAULT)
-    judged_for = resolve(wanted, max_virtual_size, max_physical_size)
-    wish = Wish(to, raw, out, in_place, target=wanted if isinstance(wanted, str) else called, program=program)
-    clock = time.time() if now is None else now
+    asked = Asked.by(**options)
+    judged_for = asked.judged_for(report.target if report else targets.DEFAULT)
+    wish = Wish(asked.to, asked.raw, out, in_place, target=asked.called or called, program=program)
+    clock, parents = asked.clock, asked.parents
     path = report.source if report else cast("Readable", source)
     with opened(path) as reader:
         before = report if report and report.target == judged_for else examine(reader, judged_for, now=clock)

@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from vhdcheck import targets
-from vhdcheck.engine.check import examine, resolve, with_chain
+from vhdcheck.engine.check import examine, with_chain
 from vhdcheck.errors import UsageError
 from vhdcheck.mend import plans
 from vhdcheck.mend.conditions import unmet
@@ -20,7 +19,7 @@ from vhdcheck.mend.guest import Disk, Layers, Patches, RawDisk, disk_of
 from vhdcheck.mend.prove import proven
 from vhdcheck.mend.route import Route, routed
 from vhdcheck.mend.stack import Layer, opened_parents, stack_of
-from vhdcheck.mend.wish import Wish
+from vhdcheck.mend.wish import Asked, Wish
 from vhdcheck.mend.writer import write
 from vhdcheck.mend.writing import copy_patched, opened_for_copying, write_new, write_over
 from vhdcheck.sources.local import FileSource
@@ -28,8 +27,9 @@ from vhdcheck.sources.local import FileSource
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
+    from typing import Unpack
 
-    from vhdcheck.engine.parents import Given
+    from vhdcheck.engine.options import MendOptions
     from vhdcheck.mend.corrections import Change
     from vhdcheck.mend.plans import Plan
     from vhdcheck.targets import Target
@@ -71,14 +71,8 @@ def mend(
     out: str | os.PathLike[str] | None = None,
     *,
     in_place: bool = False,
-    target: str | Target = targets.DEFAULT,
-    max_virtual_size: str | int | None = None,
-    max_physical_size: str | int | None = None,
-    to: str = "",
-    raw: bool = False,
-    parents: Given | None = None,
-    now: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[MendOptions],
 ) -> Mending:
     """Write a copy of an image that its target accepts, with the same guest data; whole, proven, or not at all.
 
@@ -88,17 +82,9 @@ def mend(
             plain copy where there is nothing to mend.
         in_place: put the copy in the image's place, atomically: whoever opens it, whenever the machine stops, has the
             old image or the new one. Needs room for the copy; nothing is written where there is nothing to mend.
-        target: what an ERROR is judged by, as in `check`.
-        max_virtual_size: the target's limit on the disk's size, overridden: bytes, or `"160GiB"`.
-        max_physical_size: the target's limit on the file's length, overridden.
-        to: `fixed` or `dynamic`: the type of the copy, whatever the image is.
-        raw: take the file for a raw disk.
-        parents: files among which to look for the parents of a differencing disk, as in `check`: it is put together
-            with them, into an image that stands alone.
-        now: the time to judge creation times by, and to set those in the future to, in Unix seconds; the clock's by
-            default.
         progress: is told now and then how much is done, and of how much: the bytes of the disk, once as they are
             written and once as they are read back.
+        **options: `vhdcheck.mend.MendOptions` explains them. Times in the future are set to `now`.
 
     Returns:
         What was done; or the reasons for which nothing was written.
@@ -109,9 +95,9 @@ def mend(
     """
     if in_place == (out is not None):
         raise UsageError("name a file for the mended copy, or mend the image in place: one of the two")
-    judged_for = resolve(target, max_virtual_size, max_physical_size)
-    clock = time.time() if now is None else now
-    wish = Wish(to, raw, "" if out is None else str(out), in_place, target=target if isinstance(target, str) else "")
+    asked = Asked.by(**options)
+    judged_for, clock, parents = asked.judged_for(), asked.clock, asked.parents
+    wish = Wish(asked.to, asked.raw, "" if out is None else str(out), in_place, target=asked.called)
     with ExitStack() as stack:
         reader = stack.enter_context(opened_for_copying(source, out))
         before = examine(reader, judged_for, now=clock)

@@ -5,15 +5,57 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vhdcheck import targets
+from vhdcheck.engine.check import resolve
 from vhdcheck.mend.shell import as_file
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from vhdcheck.engine.options import MendOptions
+    from vhdcheck.engine.parents import Given
     from vhdcheck.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller of `plan` or `mend` chose, with what was left out filled in: `MendOptions`."""
+
+    target: str | Target | None = None
+    max_virtual_size: str | int | None = None
+    max_physical_size: str | int | None = None
+    to: str = ""
+    raw: bool = False
+    parents: Given | None = None
+    now: float | None = None
+
+    @classmethod
+    def by(cls, **options: Unpack[MendOptions]) -> Asked:
+        """Take the options; one that is misspelt is a TypeError."""
+        return cls(**options)
+
+    @property
+    def called(self) -> str:
+        """The target as it was named."""
+        return self.target if isinstance(self.target, str) else ""
+
+    @property
+    def clock(self) -> float:
+        """The time to judge by."""
+        return time.time() if self.now is None else self.now
+
+    def judged_for(self, usual: str | Target = targets.DEFAULT) -> Target:
+        """Load the target.
+
+        Raises:
+            UsageError: an unknown target, a malformed limit.
+        """
+        return resolve(self.target or usual, self.max_virtual_size, self.max_physical_size)
 
 
 @dataclass(frozen=True, slots=True)
