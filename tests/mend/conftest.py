@@ -67,7 +67,8 @@ def guest_data(path: Path) -> bytes | None:
         for place in range(block // 512 if sector != 0xFFFFFFFF else 0):
             start = sector * 512
             if start + bitmap < len(data) and data[start + place // 8] & 0x80 >> place % 8:
-                part = data[start + bitmap + place * 512 :][:512]
+                at = start + bitmap + place * 512
+                part = data[at : at + 512]
                 disk[number * block + place * 512 : number * block + place * 512 + len(part)] = part
     return bytes(disk[:size])
 
