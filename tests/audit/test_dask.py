@@ -87,7 +87,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     assert sorted(result["source"] for result in results) == paths
     assert {result["verdict"] for result in results} == {"accepted", "refused"}
     assert process.returncode == 1, errors
-    assert errors.splitlines()[-1].startswith("6 000 images: 4000 accepted, 2000 refused;")
+    assert errors.splitlines()[-1].startswith("6 000 images: 4 000 accepted, 2 000 refused;")
     assert folder in errors
     assert "Traceback" not in errors
 

@@ -37,10 +37,11 @@ from pathlib import Path
 
 import vhdcheck
 from vhdcheck import (
-    Code, Failure, Finding, Image, ImageRefused, Report, Severity, SourceError, Span, StreamChecker, Target, UsageError,
-    VhdcheckError, acheck, audit, check, iter_findings, listed,
+    AsyncSource, CheckOptions, Code, Failure, Finding, Image, ImageRefused, JudgeOptions, Parents, Report, Severity,
+    Source, SourceError, Span, StreamChecker, Target, UsageError, VhdcheckError, acheck, aexamine, audit, check, examine,
+    iter_findings, listed,
 )
-from vhdcheck.mend import mend
+from vhdcheck.mend import mend, plan
 
 
 def one(path: Path) -> str:
@@ -63,7 +64,8 @@ def places(path: Path) -> Iterator[int]:
 
 
 async def stream(chunks: AsyncIterator[bytes]) -> int:
-    checker = StreamChecker(target="generic", name="upload")
+    options: JudgeOptions = {"target": "generic"}
+    checker = StreamChecker(name="upload", **options)
     taken = 0
     async for chunk in checker.awrap(chunks):
         taken += len(chunk)
@@ -84,7 +86,21 @@ def upload(data: bytes) -> bytes:
         raise VhdcheckError(str(error)) from error
 
 
-mended: bool = mend("in.vhd", "out.vhd").ok
+def driven(source: Source, target: Target) -> bool:
+    return examine(source, target, deep=True).ok
+
+
+async def driven_later(source: AsyncSource, target: Target) -> bool:
+    return (await aexamine(source, target)).ok
+
+
+def chained(path: Path, folder: Path) -> bool:
+    parents = Parents(sorted(folder.glob("*.vhd")))
+    options: CheckOptions = {"parents": parents, "target": "generic"}
+    return check(path, **options).ok and plan(path, parents=parents).possible
+
+
+mended: bool = mend("in.vhd", "out.vhd", to="fixed").ok
 both: Report = asyncio.run(acheck("https://example.org/disk.vhd", now=0.0))
 version: str = vhdcheck.__version__
 """
