@@ -38,8 +38,8 @@ from pathlib import Path
 import vhdcheck
 from vhdcheck import (
     AsyncSource, CheckOptions, Code, Failure, Finding, Image, ImageRefused, JudgeOptions, Parents, Report, Severity,
-    Source, SourceError, Span, StreamChecker, Target, UsageError, VhdcheckError, acheck, aexamine, audit, check, examine,
-    iter_findings, listed,
+    Source, SourceError, Span, StreamChecker, Target, UsageError, VhdcheckError, acheck, aexamine, audit, check,
+    examine, iter_findings, listed,
 )
 from vhdcheck.mend import mend, plan
 

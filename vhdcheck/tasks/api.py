@@ -32,7 +32,7 @@ from vhdcheck.tasks.routes.images import Images
 from vhdcheck.tasks.routes.operation import Operation
 from vhdcheck.tasks.routes.shared import RETRY_AFTER, Parts
 from vhdcheck.tasks.routes.tasks import Tasks
-from vhdcheck.tasks.wire import Fault
+from vhdcheck.tasks.wire import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,14 +111,14 @@ def _answering(path: str, methods: dict[str, Handler]) -> Handler:
 
     async def refuse(_request: Request) -> Response:
         allow = {"Allow": ", ".join(sorted(methods))}
-        raise Fault(HTTPStatus.METHOD_NOT_ALLOWED, "This is not allowed here", allow)
+        raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "This is not allowed here", allow)
 
     async def endpoint(request: Request) -> Response:
         request.state.route = path, request.method if request.method in methods else "other"
         try:
             return await methods.get(request.method, refuse)(request)
         except Exception as error:  # noqa: BLE001 (each becomes an answer)
-            return wire.refusal(_as_fault(error, request))
+            return wire.refusal(_as_refusal(error, request))
 
     return endpoint
 
@@ -131,22 +131,22 @@ class _AnyMethod(Route):
         self.methods = None  # type: ignore[assignment, unused-ignore]
 
 
-def _as_fault(error: Exception, request: Request) -> Fault:
-    if isinstance(error, Fault):
+def _as_refusal(error: Exception, request: Request) -> Refusal:
+    if isinstance(error, Refusal):
         return error
     patience = {"Retry-After": RETRY_AFTER}
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if isinstance(error, (OperationalError, NoConnection)) or lost:
         LOG.error("the database does not answer", extra={"request": request.state.id, "reason": str(error)})
-        return Fault(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer", patience)
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "The database does not answer", patience)
     if isinstance(error, Unavailable):
-        return Fault(HTTPStatus.SERVICE_UNAVAILABLE, "The identity service does not answer", patience)
+        return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "The identity service does not answer", patience)
     if isinstance(error, ClientDisconnect):
-        return Fault(HTTPStatus.BAD_REQUEST, "The request ended early")  # nobody reads it, but the log tells
+        return Refusal(HTTPStatus.BAD_REQUEST, "The request ended early")  # nobody reads it, but the log tells
     LOG.error("a request failed", exc_info=error, extra={"request": request.state.id})
-    return Fault(HTTPStatus.INTERNAL_SERVER_ERROR, f"The service failed; its log tells more of {request.state.id}")
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, f"The service failed; its log tells more of {request.state.id}")
 
 
 async def _unknown(_request: Request, error: Exception) -> Response:
     status = HTTPStatus(getattr(error, "status_code", 500))
-    return wire.refusal(Fault(status, "There is nothing here" if status == HTTPStatus.NOT_FOUND else status.phrase))
+    return wire.refusal(Refusal(status, "There is nothing here" if status == HTTPStatus.NOT_FOUND else status.phrase))

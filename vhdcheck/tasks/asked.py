@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.tasks.task import Kind
-from vhdcheck.tasks.wire import Fault
+from vhdcheck.tasks.wire import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ def task(content: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
     """Read the body of `POST /v2/tasks`.
 
     Raises:
-        Fault: 400.
+        Refusal: 400.
     """
     for name in ("type", "input"):
         if name not in content:
@@ -46,7 +46,7 @@ def _texts(given: dict[str, Any]) -> Iterator[str]:
     """Walk through all names and texts.
 
     Raises:
-        Fault: 400, for what is nested too deeply.
+        Refusal: 400, for what is nested too deeply.
     """
     waiting: list[tuple[Any, int]] = [(given, 1)]
     while waiting:
@@ -62,5 +62,5 @@ def _texts(given: dict[str, Any]) -> Iterator[str]:
             waiting += [(each, depth + 1) for each in value]
 
 
-def _bad(message: str) -> Fault:
-    return Fault(HTTPStatus.BAD_REQUEST, message)
+def _bad(message: str) -> Refusal:
+    return Refusal(HTTPStatus.BAD_REQUEST, message)

@@ -20,7 +20,7 @@ from vhdcheck.tasks.sessions import LASTS, Sessions
 from vhdcheck.tasks.states import Status
 from vhdcheck.tasks.task import Kind, Query, Task, now, plain, stamp
 from vhdcheck.tasks.template import HEADERS, Template
-from vhdcheck.tasks.wire import UUID, Fault, read
+from vhdcheck.tasks.wire import UUID, Refusal, read
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -91,7 +91,7 @@ class Page:
         known = re.fullmatch(UUID, wanted) is not None
         page = await run_in_threadpool(self._store.report, caller.tenant, wanted) if known else None
         if page is None:
-            raise Fault(HTTPStatus.NOT_FOUND, "No report on a task with that id")
+            raise Refusal(HTTPStatus.NOT_FOUND, "No report on a task with that id")
         policy = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # its own says the rest
         return HTMLResponse(zlib.decompress(page), headers={**HEADERS, "Content-Security-Policy": policy})
 
@@ -137,7 +137,7 @@ def wants_page(request: Request) -> bool:
 def from_here(request: Request) -> None:
     """Refuse a form that another site has sent."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Fault(HTTPStatus.FORBIDDEN, "This form belongs to another site")
+        raise Refusal(HTTPStatus.FORBIDDEN, "This form belongs to another site")
 
 
 def _row(task: Task, moment: int) -> dict[str, Any]:

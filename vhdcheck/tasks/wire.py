@@ -25,7 +25,7 @@ UUID: Final = r"([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F])
 JSON: Final = "application/json"
 
 
-class Fault(Exception):  # an answer
+class Refusal(Exception):  # an answer
     """An answer that is not the one hoped for."""
 
     def __init__(self, status: HTTPStatus, message: str, headers: Mapping[str, str] | None = None) -> None:
@@ -38,7 +38,7 @@ def answer(content: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Response(json.dumps(content), status, headers, media_type=JSON)
 
 
-def refusal(error: Fault) -> Response:
+def refusal(error: Refusal) -> Response:
     """Answer with a fault."""
     return answer(fault(error.status, error.message), error.status, error.headers)
 
@@ -56,13 +56,13 @@ async def read(request: Request, longest: int) -> bytes:
     """Read a request's body.
 
     Raises:
-        Fault: 413.
+        Refusal: 413.
     """
     pieces, length = [], 0
     async for piece in request.stream():
         length += len(piece)
         if length > longest:
-            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {longest} bytes")
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {longest} bytes")
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -71,19 +71,19 @@ async def body(request: Request) -> dict[str, Any]:
     """Read a request's JSON object.
 
     Raises:
-        Fault: 400, 413 or 415.
+        Refusal: 400, 413 or 415.
     """
     sort = request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if sort != JSON:
-        raise Fault(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body must be {JSON}")
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The body must be {JSON}")
     data = await read(request, LONGEST_BODY)
     try:
         content = json.loads(data)
         json.dumps(content, allow_nan=False)  # it is sent back one day
     except (ValueError, RecursionError):
-        raise Fault(HTTPStatus.BAD_REQUEST, "The body is not JSON") from None
+        raise Refusal(HTTPStatus.BAD_REQUEST, "The body is not JSON") from None
     if not isinstance(content, dict):
-        raise Fault(HTTPStatus.BAD_REQUEST, "The body is not a JSON object")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "The body is not a JSON object")
     return content
 
 
@@ -104,18 +104,18 @@ def query(
         alike: filters that find all items with one of these values, and none with another.
 
     Raises:
-        Fault: 400, or 413 for more items than a list may hold.
+        Refusal: 400, or 413 for more items than a list may hold.
     """
     alike = alike or {}
     given = request.query_params
     known = {*_PARAMETERS, *filters, *alike}
     for name, value in given.multi_items():
         if name not in known:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"Unknown parameter {plain(name, 64)!r}: {', '.join(sorted(known))}")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"Unknown parameter {plain(name, 64)!r}: {', '.join(sorted(known))}")
         if len(given.getlist(name)) > 1:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"The parameter {name} is given twice")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"The parameter {name} is given twice")
         if "\0" in value or any("\ud800" <= each <= "\udfff" for each in value):
-            raise Fault(HTTPStatus.BAD_REQUEST, f"{name} is no text")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is no text")
     key, _, direction = given.get("sort", "").partition(":")
     key = _one_of(given if not key else {"sort": key}, "sort" if key else "sort_key", sort_keys, "created_at")
     direction = _one_of({"sort": direction} if direction else given, "sort" if direction else "sort_dir", _WAYS, "desc")
@@ -136,13 +136,13 @@ def limit(request: Request) -> int:
     """Read how many items are wanted.
 
     Raises:
-        Fault: 400 or 413.
+        Refusal: 400 or 413.
     """
     text = request.query_params.get("limit", str(USUAL))
     if re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) is None:
-        raise Fault(HTTPStatus.BAD_REQUEST, "limit must be an integer, 0 or more")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "limit must be an integer, 0 or more")
     if int(text) > MOST:
-        raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"limit must be at most {MOST} items")
+        raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"limit must be at most {MOST} items")
     return int(text)
 
 
@@ -150,11 +150,11 @@ def marker(request: Request) -> str | None:
     """Read after which item to go on.
 
     Raises:
-        Fault: 400.
+        Refusal: 400.
     """
     text = request.query_params.get("marker")
     if text is not None and re.fullmatch(UUID, text) is None:
-        raise Fault(HTTPStatus.BAD_REQUEST, "Invalid marker format")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "Invalid marker format")
     return None if text is None else text.lower()
 
 
@@ -171,5 +171,5 @@ def pages(request: Request, ids: list[str], size: int) -> dict[str, str]:
 def _one_of(given: Mapping[str, str], name: str, allowed: tuple[str, ...], usual: str) -> str:
     value = given.get(name, usual)
     if value not in allowed:
-        raise Fault(HTTPStatus.BAD_REQUEST, f"{name} must be one of {', '.join(allowed)}")
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} must be one of {', '.join(allowed)}")
     return value

@@ -20,7 +20,7 @@ from vhdcheck.report.formats import html
 from vhdcheck.tasks.page import from_here
 from vhdcheck.tasks.routes.checks import LONGEST, NAME, asked, wanted
 from vhdcheck.tasks.template import HEADERS, Template
-from vhdcheck.tasks.wire import Fault, answer
+from vhdcheck.tasks.wire import Refusal, answer
 from vhdcheck.units import exact
 from vhdcheck.verdict.report import Report
 
@@ -57,7 +57,7 @@ class CheckPage:
     async def _check(self, request: Request) -> Response:
         from_here(request)
         if not await self._may(request):
-            raise Fault(HTTPStatus.UNAUTHORIZED, "The session has ended: sign in again")
+            raise Refusal(HTTPStatus.UNAUTHORIZED, "The session has ended: sign in again")
         size, _ = asked(request)
         outcome = await self._checks.outcome(request, size, with_map=True)
         if not isinstance(outcome, Report):

@@ -32,7 +32,7 @@ from vhdcheck.report.formats import text
 from vhdcheck.report.formats.json import one
 from vhdcheck.tasks.routes.shared import RETRY_AFTER, Parts, Table
 from vhdcheck.tasks.task import plain
-from vhdcheck.tasks.wire import Fault, answer
+from vhdcheck.tasks.wire import Refusal, answer
 from vhdcheck.units import SECTOR
 from vhdcheck.verdict.report import Report
 
@@ -95,7 +95,7 @@ class Checks:
         """Judge an image by a request's body: the report, or what to send besides.
 
         Raises:
-            Fault: 400, 408, 413 or 503.
+            Refusal: 400, 408, 413 or 503.
         """
         async with self._body(request) as body, self._one:
             found = await run_in_threadpool(judged, body, size, self._target, with_map=with_map)
@@ -116,34 +116,34 @@ class Checks:
                         self._held += len(piece)
                         self._refuse_more(len(body))
             except TimeoutError:
-                raise Fault(HTTPStatus.REQUEST_TIMEOUT, f"The body did not come in {SECONDS} seconds") from None
+                raise Refusal(HTTPStatus.REQUEST_TIMEOUT, f"The body did not come in {SECONDS} seconds") from None
             yield body
         finally:
             self._held -= len(body)
 
     def _refuse_more(self, length: int) -> None:
         if length > LONGEST:
-            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_MUCH)
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_MUCH)
         if self._held > ROOM:
             patience = {"Retry-After": RETRY_AFTER}
-            raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "Too many checks are under way", patience)
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Too many checks are under way", patience)
 
 
 def asked(request: Request) -> tuple[int, str]:
     """Read the image's length and the form of the report.
 
     Raises:
-        Fault: 400.
+        Refusal: 400.
     """
     given = request.query_params
     for name, _ in given.multi_items():
         if name not in ("size", "format") or len(given.getlist(name)) > 1:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"A check has one size and one format, not {plain(name, 64)!r}")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"A check has one size and one format, not {plain(name, 64)!r}")
     size, form = given.get("size", ""), given.get("format", "json")
     if re.fullmatch("[0-9]{1,19}", size, re.ASCII) is None or int(size) >= UNLIMITED:
-        raise Fault(HTTPStatus.BAD_REQUEST, "size must be the image's length in bytes")
+        raise Refusal(HTTPStatus.BAD_REQUEST, "size must be the image's length in bytes")
     if form not in FORMATS:
-        raise Fault(HTTPStatus.BAD_REQUEST, f"format must be one of {', '.join(FORMATS)}")
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"format must be one of {', '.join(FORMATS)}")
     return int(size), form
 
 
@@ -156,13 +156,13 @@ def judged(body: bytearray, size: int, target: Target, *, with_map: bool) -> Rep
     """Run the plan on what was sent: the report, or what it wants besides.
 
     Raises:
-        Fault: 400, or 413 for an image of which a check would take too much.
+        Refusal: 400, or 413 for an image of which a check would take too much.
     """
     try:
         return examine(_Sent(body, size), target, allocation=with_map)
     except _Wanted as more:
         if len(body) + sum(span.length for span in more.spans) > LONGEST:
-            raise Fault(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_MUCH) from None
+            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_MUCH) from None
         return more.spans
 
 
@@ -188,13 +188,13 @@ class _Sent:
 
         Raises:
             _Wanted: there are none.
-            Fault: 400, where there are too few.
+            Refusal: 400, where there are too few.
         """
         if not self._left:
             raise _Wanted(spans)
         missing = sum(span.length for span in spans) - len(self._left)
         if missing > 0:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"The body ends {missing} bytes before the end of what was asked for")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"The body ends {missing} bytes before the end of what was asked for")
         return [self._next(span.length) for span in spans]
 
     def _next(self, length: int) -> bytes:
@@ -205,10 +205,10 @@ class _Sent:
         """See that no more was sent than was asked for.
 
         Raises:
-            Fault: 400.
+            Refusal: 400.
         """
         if self._left:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"The body has {len(self._left)} bytes that nobody asked for")
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"The body has {len(self._left)} bytes that nobody asked for")
 
 
 def _as_text(report: Report) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from vhdcheck.tasks.openapi import document
 from vhdcheck.tasks.schemas import SCHEMAS
 from vhdcheck.tasks.task import plain
-from vhdcheck.tasks.wire import Fault, answer
+from vhdcheck.tasks.wire import Refusal, answer
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,7 +29,7 @@ async def versions(_request: Request) -> Response:
 async def _schema(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in SCHEMAS:
-        raise Fault(HTTPStatus.NOT_FOUND, f"No schema named {plain(name, 64)}")
+        raise Refusal(HTTPStatus.NOT_FOUND, f"No schema named {plain(name, 64)}")
     return answer(SCHEMAS[name])
 
 

@@ -16,7 +16,7 @@ from vhdcheck.tasks.remains import Remnant
 from vhdcheck.tasks.routes.shared import RETRY_AFTER, plain_id
 from vhdcheck.tasks.sweep import sweep
 from vhdcheck.tasks.task import plain
-from vhdcheck.tasks.wire import Fault
+from vhdcheck.tasks.wire import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +47,7 @@ class ImageBytes:
         wanted = request.headers.get("range", "") if request.headers.get("if-range", tag) == tag else ""
         span = _span(wanted, image.size)
         if span is None:
-            raise Fault(
+            raise Refusal(
                 HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
                 f"The image has {image.size} bytes",
                 {"Content-Range": f"bytes */{image.size}"},
@@ -60,7 +60,7 @@ class ImageBytes:
         first = await run_in_threadpool(_first, pieces)
         if first is None:
             LOG.error("an image is not in the image store", extra={"image": image.id, "tenant": image.owner})
-            raise Fault(HTTPStatus.NOT_FOUND, "The image's bytes are not in the image store; tell the operator its id")
+            raise Refusal(HTTPStatus.NOT_FOUND, "Its bytes are not in the image store; tell the operator its id")
         status = HTTPStatus.PARTIAL_CONTENT if is_part else HTTPStatus.OK
         body = iterate_in_threadpool(_after(first, pieces))
         return StreamingResponse(body, status, headers, media_type="application/octet-stream")
@@ -69,7 +69,7 @@ class ImageBytes:
         """Delete an image. Once its row is gone it is gone; what then remains of it is deleted, if need be later."""
         caller = await self._parts.caller(request)
         if not caller.may_create:
-            raise Fault(HTTPStatus.FORBIDDEN, "Your role may not delete images")
+            raise Refusal(HTTPStatus.FORBIDDEN, "Your role may not delete images")
         image = await self._image(request, caller)
         if not await run_in_threadpool(self._parts.store.remains.drop, caller.tenant, image.id):
             raise _missing(image.id)
@@ -86,8 +86,8 @@ class ImageBytes:
         return image
 
 
-def _missing(wanted: str) -> Fault:
-    return Fault(HTTPStatus.NOT_FOUND, f"No image found with ID {plain(wanted, 64)}")
+def _missing(wanted: str) -> Refusal:
+    return Refusal(HTTPStatus.NOT_FOUND, f"No image found with ID {plain(wanted, 64)}")
 
 
 def _span(wanted: str, size: int) -> tuple[int, int, bool] | None:
@@ -114,7 +114,7 @@ def _first(pieces: Iterator[bytes]) -> bytes | None:
     """Take the first piece; None where there is no such image.
 
     Raises:
-        Fault: 503.
+        Refusal: 503.
     """
     try:
         return next(pieces, b"")
@@ -123,7 +123,7 @@ def _first(pieces: Iterator[bytes]) -> bytes | None:
     except OSError as error:
         LOG.error("the image store cannot be read", extra={"reason": str(error)})  # noqa: TRY400 (no trace)
         patience = {"Retry-After": RETRY_AFTER}
-        raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "The image store cannot be read", patience) from error
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "The image store cannot be read", patience) from error
 
 
 def _after(first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from vhdcheck.tasks.paging import UnknownMarker
 from vhdcheck.tasks.routes.image_bytes import ImageBytes
 from vhdcheck.tasks.routes.shared import Parts, Table, plain_id
 from vhdcheck.tasks.task import Stored, plain, stamp
-from vhdcheck.tasks.wire import Fault, answer
+from vhdcheck.tasks.wire import Refusal, answer
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -55,7 +55,7 @@ class Images:
         wanted = request.path_params["image_id"]
         image = await run_in_threadpool(self._parts.store.catalog.image, caller.tenant, plain_id(wanted))
         if image is None:
-            raise Fault(HTTPStatus.NOT_FOUND, f"No image found with ID {plain(wanted, 64)}")
+            raise Refusal(HTTPStatus.NOT_FOUND, f"No image found with ID {plain(wanted, 64)}")
         return answer(shown(image))
 
     async def _list(self, request: Request) -> Response:
@@ -64,7 +64,7 @@ class Images:
         try:
             images = await run_in_threadpool(self._parts.store.catalog.images, caller.tenant, query)
         except UnknownMarker:
-            raise Fault(HTTPStatus.BAD_REQUEST, f"No image with the marker's id {query.marker}") from None
+            raise Refusal(HTTPStatus.BAD_REQUEST, f"No image with the marker's id {query.marker}") from None
         links = wire.pages(request, [image.id for image in images], query.limit)
         return answer({"images": [shown(image) for image in images], **links, "schema": "/v2/schemas/images"})
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from vhdcheck.sources.urls import is_url
 from vhdcheck.tasks.routes.shared import RETRY_AFTER, Parts, Table
-from vhdcheck.tasks.wire import Fault, answer
+from vhdcheck.tasks.wire import Refusal, answer
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,7 +44,7 @@ class Operation:
 
     async def _health(self, _request: Request) -> Response:
         if not self._parts.dispatcher.is_alive():
-            raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "No tasks are being taken up")
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "No tasks are being taken up")
         counts = await run_in_threadpool(self._examine)
         return answer({"status": "ok", **counts})
 
@@ -67,7 +67,7 @@ def _write(folder: Path) -> None:
     """Write a file without a name, and see that it reaches the disk.
 
     Raises:
-        Fault: it does not.
+        Refusal: it does not.
     """
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
@@ -75,4 +75,4 @@ def _write(folder: Path) -> None:
     except OSError as error:
         LOG.error("a folder cannot be written", extra={"reason": str(error)})  # noqa: TRY400 (no trace)
         patience = {"Retry-After": RETRY_AFTER}
-        raise Fault(HTTPStatus.SERVICE_UNAVAILABLE, "A folder of the service cannot be written", patience) from error
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "A folder of the service cannot be written", patience) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vhdcheck.tasks.wire import Fault
+from vhdcheck.tasks.wire import Refusal
 
 if TYPE_CHECKING:
     from vhdcheck.tasks.auth import Auth, Caller
@@ -40,14 +40,14 @@ class Parts:
         """Say who asks, by the token in `X-Auth-Token`.
 
         Raises:
-            Fault: 401.
+            Refusal: 401.
             Unavailable: nobody can say at the moment.
         """
         token = request.headers.get("x-auth-token", "")
         caller = await self.auth.caller(token) if token else None
         if caller is None:
             challenge = {"WWW-Authenticate": self.auth.challenge}
-            raise Fault(HTTPStatus.UNAUTHORIZED, "This needs a valid token in X-Auth-Token", challenge)
+            raise Refusal(HTTPStatus.UNAUTHORIZED, "This needs a valid token in X-Auth-Token", challenge)
         request.state.tenant = caller.tenant
         return caller
 
