@@ -143,7 +143,7 @@ class ImageInPlace:
             new.close()
 
     def verify(self) -> None:
-        """Make sure that nobody wrote to the image, nor asked to.
+        """Make sure that nobody wrote to the image or asked to.
 
         Raises:
             SourceError: somebody did.

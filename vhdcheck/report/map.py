@@ -59,7 +59,7 @@ def map_lines(image: Image, width: int, drawn: Signs, paint: Paint) -> Iterator[
         image: checked with `allocation`.
         width: columns to fill at the most.
         drawn: the signs to draw with.
-        paint: colours a text in a style, which adds to its meaning nothing.
+        paint: colours a text in a style. The text says the same without it.
     """
     if (allocation := image.allocation) is not None:
         yield from _strip_lines(image, allocation, width, drawn, paint)

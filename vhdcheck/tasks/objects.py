@@ -1,6 +1,6 @@
 """Where containers are: a folder, or a store behind a URL (`blobs`).
 
-A folder is walked one component after the other, and no symbolic link is followed, so there is no way out of it, nor
+A folder is walked one component after the other, and no symbolic link is followed, so there is no way out of it, or
 a moment between a test and its use.
 
 What is read is one state of an object, or nothing: its source knows the size, the times or the version that were found

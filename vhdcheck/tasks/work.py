@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("vhdcheck.tasks")
 _UNFOLLOWED: Final = "VHD650"
-"""The rule that a stream cannot be followed, although a file of the same bytes can."""
+"""The rule that refuses a stream whose layout can only be followed in a file."""
 TRIES: Final = 3
 """Times that an object is read that changes meanwhile."""
 _LONGEST_NAME: Final = 255

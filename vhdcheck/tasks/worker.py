@@ -1,4 +1,23 @@
-"""The dispatcher: takes tasks up, has them done by a pool or a cluster, and brings them to their final state."""
+"""The dispatcher: takes tasks up, has them done by a pool or a cluster, and brings them to their final state.
+
+Two threads of its own. One takes tasks up: when it is woken by a new task, and every few seconds for those that another
+server left. The other renews the leases of the tasks under way. The work itself is done by the executor, `perform` in
+`work.py`, and its end comes back as a callback on one of the executor's threads.
+
+    pending ── claim ──▶ processing ── perform ──▶ finish ──▶ success or failure
+       ▲                     │ lease lapses: the server is gone, or too slow
+       └─────────────────────┘
+
+Invariants:
+
+* A task is in `_running` from the moment it is claimed until it is finished, given back, or lost. Only what is in it
+  gets its lease renewed.
+* Before a worker may write, its attempt is entered in the database (`remains`), so that whatever a crash leaves can be
+  found again and belongs to nobody else.
+* `finish` moves a task only if this attempt still owns it. A server that was stalled loses that race, its result is
+  thrown away, and `lost` counts it.
+* `stop` gives back what is not done in time. That costs the task no attempt.
+"""
 
 from __future__ import annotations
 
