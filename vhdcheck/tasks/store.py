@@ -1,8 +1,8 @@
 """Where tasks are kept: a table of tasks and one of reports as pages; images are entered beside them (`catalog`).
 
 A worker owns a task by its lease and its attempt. Each move of a task is one UPDATE whose condition holds the state it
-moves from and the attempt that moves it, so if two workers both think that a task is theirs, one of them finishes it. An image exists
-when its row does, and that row is written in the transaction in which its task succeeds.
+moves from and the attempt that moves it, so if two workers both think that a task is theirs, one of them finishes it.
+An image exists when its row does, and that row is written in the transaction in which its task succeeds.
 
 Tenants take turns. A new task gets the turn after its tenant's last waiting task, yet never an earlier one than the
 first that waits at all. Tasks are taken up in the order of turns: each tenant's next task comes before anyone's second
