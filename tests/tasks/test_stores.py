@@ -58,7 +58,7 @@ def test_import_and_export_between_stores(remote: Service, store: Served, place:
     mine = f"{place}/objects/{TENANT}/exports"
     store.put(f"{mine}/good", GOOD)
     store.put(f"{mine}/deep/er/good", dynamic(10 * MIB, blocks=[0]).tobytes())
-    store.put(f"{mine}/bad", GOOD[:-1])
+    store.put(f"{mine}/bad", GOOD[:-1024])
     store.put(f"{mine}/zero", b"")
     store.put(f"{place}/objects/secret", GOOD)
     done = remote.imported("exports/good", name="from afar")
@@ -135,7 +135,7 @@ def test_kills_leave_each_image_whole_and_none_too_many(
     random_ = random.Random(7)
     good = fixed(7 * MIB).tobytes()
     store.put(f"{place}/objects/{TENANT}/in/good", good)
-    store.put(f"{place}/objects/{TENANT}/in/bad", good[:-1])
+    store.put(f"{place}/objects/{TENANT}/in/bad", good[:-1024])
     started = time.monotonic()
     tasks = [remote.create("import", {"import_from": "in/good"})]
     remote.wait(tasks[0])
