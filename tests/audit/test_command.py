@@ -354,4 +354,5 @@ def test_memory_stays_flat(start: Start, images: Callable[[int], list[str]]) -> 
         assert process.stderr.read()
     assert process.returncode == 1
     assert len(resident) == 5
-    assert max(resident) - resident[0] < 1 << 20, resident
+    assert resident[-1] - resident[0] < 1 << 20, resident  # it does not grow with the images
+    assert max(resident) - resident[0] < 4 << 20, resident  # and what waits for the collector is bounded
