@@ -305,7 +305,7 @@ def geometry_forced(footer: Footer) -> Iterator[Fault]:
     Checks: 65535 cylinders, 16 heads and 255 sectors, where the specification computes less.
     Matters: qemu-img with force_size, as Azure's recipe asks for it, and Disk2vhd write this on every disk. Readers
         take it as a sign to go by the current size. XenServer alone refuses it ("geometry too large").
-    Fix: nothing need be done, unless XenServer must read it. Then write the specification's geometry in its place.
+    Fix: for XenServer and what uses its check, write the specification's geometry in its place. Others need nothing.
     """
     if footer.geometry == MAX_GEOMETRY and _is_larger_than_computed(footer):
         yield Fault(

@@ -31,8 +31,7 @@ TRIES: Final = 3
 BACKOFF: Final = 0.2
 """Seconds before the second try; twice that before the third."""
 CHANGED: Final = "the object changed while it was checked"
-_WHOLE: Final = 200
-_PART: Final = 206
+_WHOLE, _PART = 200, 206
 _NO_SUCH_BYTES: Final = 416
 _FAILED: Final = 500
 """From here on it is the server's fault."""
