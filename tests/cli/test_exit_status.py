@@ -48,6 +48,15 @@ def test_worst_wins_and_all_are_checked(main: Main, good: Path, bad: Path, names
         assert verdict.startswith(f"{name}: {lines[name]}")
 
 
+def test_a_file_that_looks_like_an_option(main: Main, good: Path) -> None:
+    good.rename(good.with_name("-good.vhd"))
+    done = main("-good.vhd")
+    assert done.returncode == 2
+    assert done.stderr.endswith("unrecognized arguments: -good.vhd (for the file of that name give ./-good.vhd)\n")
+    assert main("./-good.vhd").returncode == 0
+    assert main("-none.vhd").stderr.endswith("unrecognized arguments: -none.vhd\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -13,7 +14,7 @@ import pytest
 
 from fixtures.writer import GIB, MIB, SECTOR, dynamic, fixed
 from vhdcheck import SourceError, UsageError, check
-from vhdcheck.mend import mend
+from vhdcheck.mend import mend, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -257,3 +258,22 @@ def test_a_plan_alone(run: Run, tmp_path: Path) -> None:
     done = run("no.vhd", "--dry-run")
     assert (done.returncode, done.stdout.splitlines()[0]) == (1, "no.vhd: cannot be mended for rackspace:")
     assert run("in.vhd").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "words"),
+    [
+        ("https://user:pw@store.invalid/a.vhd?sig=abc", "b.vhd", "download the image first"),
+        ("s3://bucket/a.vhd", "b.vhd", "download the image first"),
+        ("a.vhd", "s3://bucket/b.vhd", "upload it afterwards"),
+    ],
+)
+def test_a_url_is_refused_in_words(source: str, out: str, words: str, tmp_path: Path) -> None:
+    dynamic(10 * MIB, saved_state=1).write(tmp_path / "a.vhd")
+    with contextlib.chdir(tmp_path), pytest.raises(UsageError, match=words) as told:
+        mend(source, out)
+    assert "pw" not in str(told.value)
+    assert "abc" not in str(told.value)
+    with contextlib.chdir(tmp_path), pytest.raises(UsageError, match=words):
+        plan(source, out=out)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.vhd"]

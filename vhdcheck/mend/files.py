@@ -22,8 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from vhdcheck.errors import SourceError
+from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.mend.temporary import can_hold, give_name, mark, named, sweep, unnamed
+from vhdcheck.sources.urls import is_url, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,18 @@ def _sweep(path: Path) -> None:
         state = path.lstat()
         if stat.S_ISREG(state.st_mode) and state.st_size == 0:
             path.unlink()
+
+
+def refuse_urls(source: object, out: object) -> None:
+    """Refuse an image or a copy on a server: both are files of this machine.
+
+    Raises:
+        UsageError: one of them is a URL.
+    """
+    if is_url(source):
+        raise UsageError(f"{redacted(source)}: only a file of this machine can be mended: download the image first")
+    if is_url(out):
+        raise UsageError(f"{redacted(out)}: the copy is a file of this machine: upload it afterwards")
 
 
 def output_path(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:

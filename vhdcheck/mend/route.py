@@ -29,6 +29,7 @@ from vhdcheck.format.structures import DYNAMIC, EPOCH, FIXED
 from vhdcheck.mend import writer
 from vhdcheck.mend.corrections import Change, Patched, changes, corrections
 from vhdcheck.mend.errors import Unmendable
+from vhdcheck.mend.files import refuse_urls
 from vhdcheck.mend.guest import DynamicDisk, disk_of
 from vhdcheck.mend.plans import (
     BEHIND_DISK,
@@ -122,6 +123,7 @@ def plan(
     wish = Wish(asked.to, asked.raw, out, in_place, target=asked.called or called, program=program)
     clock, parents = asked.clock, asked.parents
     path = report.source if report else cast("Readable", source)
+    refuse_urls(path, out)
     with opened(path) as reader:
         before = report if report and report.target == judged_for else examine(reader, judged_for, now=clock)
         if parents is not None:

@@ -13,7 +13,7 @@ from vhdcheck.errors import UsageError
 from vhdcheck.mend import plans
 from vhdcheck.mend.conditions import unmet
 from vhdcheck.mend.digest import Digest, digest_of, is_whole
-from vhdcheck.mend.files import output_path
+from vhdcheck.mend.files import output_path, refuse_urls
 from vhdcheck.mend.gpt import patches_for_end, read_partitions
 from vhdcheck.mend.guest import Disk, Layers, Patches, RawDisk, disk_of
 from vhdcheck.mend.prove import proven
@@ -90,11 +90,13 @@ def mend(
         What was done; or the reasons for which nothing was written.
 
     Raises:
-        UsageError: neither or both of `out` and `in_place`, an unknown target or type, a malformed limit.
+        UsageError: neither or both of `out` and `in_place`, an unknown target or type, a malformed limit,
+            a URL.
         SourceError: the image cannot be read, or changed meanwhile; `out` exists or cannot be written.
     """
     if in_place == (out is not None):
         raise UsageError("name a file for the mended copy, or mend the image in place: one of the two")
+    refuse_urls(source, out)
     asked = Asked.by(**options)
     judged_for, clock, parents = asked.judged_for(), asked.clock, asked.parents
     wish = Wish(asked.to, asked.raw, "" if out is None else str(out), in_place, target=asked.called)

@@ -20,6 +20,9 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong with the arguments; `*.vhd` may have put file names of a stranger among them."""
         from vhdcheck.escape import printable
 
+        unknown = message.removeprefix("unrecognized arguments: ").split()
+        if file := next((word for word in unknown if word.startswith("-") and os.path.exists(word)), None):
+            message += f" (for the file of that name give ./{file})"
         super().error(printable(message))
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
