@@ -2,8 +2,9 @@
 
 A run is a closed system. Each worker takes an image, computes, asks its storage once or more, and hands the result to
 the parent, which writes one after the other. Processors and the storage serve so many at once, whoever came first; the
-parent serves one, and needs a processor for it. `rate` plays that through, event by event. What each step takes is not
-guessed but measured: `benchmarks.scale`.
+parent serves one, and needs a processor for it. (Where jobs outnumber processors by far, that is less than a system's
+scheduler would give the parent.) `rate` plays that through, event by event. What each step takes is not guessed but
+measured: `benchmarks.scale`.
 """
 
 from __future__ import annotations
