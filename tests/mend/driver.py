@@ -1,15 +1,18 @@
 """Writes a file by one of the ways in which images are mended, for tests that end it, or fail it, from outside.
 
-    driver.py [without=NAME,...] new IN OUT | correct IMAGE | replace IMAGE
-
-`without` takes names away from `os`, as they are missing on other systems. The images are those of `old` and `new`.
+Each line of standard input is an order, in JSON: `words` (new IN OUT | correct IMAGE | replace IMAGE), `folder`,
+`without` (names to take away from `os`, as other systems lack them) and `environment`. A child carries it out;
+it has everything imported already, and is a process of its own to whoever kills it. The answer, a line too, is the
+child's status and what it wrote to standard error. The images are those of `old` and `new`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
+from typing import Any
 
 from vhdcheck.errors import SourceError
 
@@ -40,9 +43,9 @@ def pieces(cut: int = 0) -> dict[int, bytes]:
     return {**PIECES, SIZE: grown(cut)} if cut < 0 else PIECES
 
 
-def main(way: str, *names: str) -> None:
-    """Do it."""
-    from vhdcheck.mend.files import replacing  # after names were taken away
+def write(way: str, *names: str) -> None:
+    """Write."""
+    from vhdcheck.mend.files import replacing  # not for the tests, which import what stands above
     from vhdcheck.mend.in_place import in_place
 
     if way == "new":
@@ -60,13 +63,38 @@ def main(way: str, *names: str) -> None:
             image_in_place.correct(pieces(cut), SIZE - cut)
 
 
-if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    if arguments[0].startswith("without="):
-        for name in filter(None, arguments.pop(0).partition("=")[2].split(",")):
-            delattr(os, name)
+def carried_out(order: dict[str, Any]) -> int:
+    """Carry an order out, in a child; return the exit status."""
+    os.chdir(order["folder"])
+    os.environ.update(order["environment"])
+    for name in order["without"]:
+        delattr(os, name)
     try:
-        main(*arguments)
+        write(*order["words"])
     except SourceError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+        os.write(2, f"{error}\n".encode())
+        return 2
+    return 0
+
+
+def main() -> None:
+    """Take orders."""
+    import vhdcheck.mend.files
+    import vhdcheck.mend.in_place  # noqa: F401 (so that no child has to)
+
+    for line in sys.stdin:
+        ours, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(ours)
+            os.dup2(theirs, 2)
+            os._exit(carried_out(json.loads(line)))
+        os.close(theirs)
+        with open(ours, encoding="utf-8") as errors:
+            written = errors.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps([status, written]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,8 @@
-"""A process that is killed, or finds the disk full, at each of its calls: the next one finds nothing half done.
-
-`python -m tests.mend.killed` kills the command at random moments, which takes minutes.
-"""
+"""A process that is killed, or finds the disk full, at each of its calls: the next one finds nothing half done."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,7 +16,7 @@ import pytest
 from tests.mend.driver import new, old
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Drive = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,6 +27,7 @@ MOST: Final = 60
 UNNAMED: Final = ""
 NAMED: Final = "O_TMPFILE"
 NO_LINKS: Final = "O_TMPFILE,link"
+NEVER: Final = {"FAIL_HOW": "full", "FAIL_AT": str(1 << 30)}
 FULL: Final = "No space left on device"
 
 
@@ -44,21 +43,30 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.fixture(scope="module")
+def driver(root: Path, library: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start what carries out an order after the other, each in a process of its own."""
+    env = {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", "LD_PRELOAD": str(library), **NEVER}
+    words = [sys.executable, str(root / "tests" / "mend" / "driver.py")]
+    with subprocess.Popen(
+        words, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        process.kill()
+
+
 @pytest.fixture
-def drive(root: Path, tmp_path: Path, library: Path) -> Drive:
-    """Run the driver, failed as said."""
+def drive(tmp_path: Path, driver: subprocess.Popen[str]) -> Drive:
+    """Have an order carried out, failed as said."""
 
     def to_end(*words: str, without: str = "", how: str = "", at: int = 0) -> subprocess.CompletedProcess[str]:
-        faults = {"LD_PRELOAD": str(library), "FAIL_HOW": how, "FAIL_AT": str(at)} if how else {}
-        return subprocess.run(
-            [sys.executable, str(root / "tests" / "mend" / "driver.py"), f"without={without}", *words],
-            env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", **faults},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        faults = {"FAIL_HOW": how, "FAIL_AT": str(at)} if how else NEVER
+        order = {"words": words, "folder": str(tmp_path), "environment": faults}
+        assert driver.stdin is not None
+        assert driver.stdout is not None
+        print(json.dumps({**order, "without": [*filter(None, without.split(","))]}), file=driver.stdin, flush=True)
+        status, errors = json.loads(driver.stdout.readline())
+        return subprocess.CompletedProcess(words, status, "", errors)
 
     return to_end
 
@@ -68,7 +76,6 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "full"])
 @pytest.mark.parametrize("without", [UNNAMED, NAMED, NO_LINKS], ids=["unnamed", "named", "no links"])
 def test_a_new_file(how: str, without: str, drive: Drive, tmp_path: Path) -> None:
@@ -99,7 +106,6 @@ def test_a_new_file(how: str, without: str, drive: Drive, tmp_path: Path) -> Non
     assert at > 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", "full"])
 @pytest.mark.parametrize("without", [UNNAMED, NAMED], ids=["unnamed", "named"])
 def test_another_in_its_place(how: str, without: str, drive: Drive, tmp_path: Path) -> None:
@@ -123,7 +129,6 @@ def test_another_in_its_place(how: str, without: str, drive: Drive, tmp_path: Pa
     assert at > 5
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "cut"), [("torn", 0), ("once", 0), ("kill", 1000), ("full", 1000), ("torn", -300), ("full", -300)]
 )
