@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fixtures.writer import GIB, MIB, dynamic, fixed
+from tests.cli.conftest import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = ["main"]  # a fixture
+
 ROOT = Path(__file__).resolve().parents[2]
+OF_PROCESSES = {"--jobs", "--executor"}
 DYING = """\
 import os
 
@@ -118,10 +122,14 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def run(start: Callable[..., subprocess.Popen[bytes]]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command to its end."""
+def run(
+    start: Callable[..., subprocess.Popen[bytes]], main: Callable[..., subprocess.CompletedProcess[str]]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command to its end: in this process, unless it starts others, or has streams or a place of its own."""
 
     def to_end(*words: str | Path, data: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        if data is None and not options and OF_PROCESSES.isdisjoint(words):
+            return main(*words)
         given = {} if data is None else {"stdin": subprocess.PIPE}
         with start(*words, **given, **options) as process:
             try:

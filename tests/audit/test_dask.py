@@ -20,9 +20,12 @@ from tests.helpers import LOGS, begun, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("distributed") is None, reason="distributed is not installed (extra dask)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("distributed") is None, reason="distributed is not installed (extra dask)"
+    ),
+]
 ROOT = Path(__file__).resolve().parents[2]
 
 

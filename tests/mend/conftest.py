@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.conftest import main
 from tests.corpus.conftest import corpus, oracle
 from vhdcheck import check
 from vhdcheck.mend import Mending, mend
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     Tool = Callable[..., str]
 
-__all__ = ["corpus", "oracle"]  # fixtures
+__all__ = ["corpus", "main", "oracle"]  # fixtures
 
 
 def guest_ranges(path: Path) -> list[tuple[int, int]]:
@@ -156,7 +158,13 @@ def assert_others_read_it(source: Path, out: Path, mending: Mending, run_tool: T
 
 
 @pytest.fixture
-def mended(tmp_path: Path, run_tool: Tool) -> Callable[..., Mending]:
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk, where thousands of copies are written and none needs to outlive a power failure."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def mended(tmp_path: Path, run_tool: Tool, unsynced: None) -> Callable[..., Mending]:
     """Mend an image into a new file, and hold whatever is promised of the result."""
 
     def into_a_copy(source: Path, *, target: str | Target = "generic", now: float, others: bool = False) -> Mending:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -22,6 +22,8 @@ from vhdcheck.targets import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Main: TypeAlias = "Callable[..., subprocess.CompletedProcess[str]]"
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = [case for case in CASES if case.kind == "hit"][::7]
@@ -39,22 +41,23 @@ NAMES = {
 }
 
 
-def run(folder: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """Run the command in a folder."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "vhdcheck", "--no-config", *words]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, check=False, timeout=60, **options)
-
-
-def commands(text: bytes) -> list[bytes]:
+def commands(text: str) -> list[str]:
     """Find the commands in a report as text."""
-    return re.findall(rb"^    (\S+ -m vhdcheck\.mend .*|qemu-img .*)$", text, re.MULTILINE)
+    return re.findall(r"^    (\S+ -m vhdcheck\.mend .*|qemu-img .*)$", text, re.MULTILINE)
 
 
-def paste(folder: Path, command: bytes) -> None:
+def paste(folder: Path, command: str) -> None:
     """Paste a command into a shell, in the folder where it was printed."""
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([b"bash", b"-c", command], cwd=folder, env=env, check=True, capture_output=True, timeout=60)
+    subprocess.run(["bash", "-c", command], cwd=folder, env=env, check=True, capture_output=True, timeout=60)
+
+
+def as_typed(folder: Path, *words: str, data: bytes | None = None) -> str:
+    """Run the command in a process of its own, and return the report."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "vhdcheck", *words]
+    done = subprocess.run(command, cwd=folder, env=env, input=data, capture_output=True, check=False, timeout=60)
+    return done.stdout.decode()
 
 
 @pytest.mark.parametrize("case", SAMPLE, ids=lambda case: case.name)
@@ -65,13 +68,13 @@ def test_what_is_printed_is_so(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_any_name_can_be_pasted(tmp_path: Path, name: str) -> None:
+def test_any_name_can_be_pasted(main: Main, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     fixed(3 * MIB).append(b"abc").write(path)
     for number in ("", "-2"):  # the second copy has another name
-        done = run(tmp_path, "--", name)
-        assert (done.returncode, b"\x1b" in done.stdout) == (1, False)
+        done = main("--", name)
+        assert (done.returncode, "\x1b" in done.stdout) == (1, False)
         (command,) = commands(done.stdout)
         paste(tmp_path, command)
         assert check(path.with_name(f"{path.stem}-mended{number}.vhd")).ok
@@ -79,23 +82,23 @@ def test_any_name_can_be_pasted(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nbd:x.qcow2", "-f.qcow2", "it's, odd.qcow2"])
-def test_another_format(tmp_path: Path, name: str, run_tool: Callable[..., str]) -> None:
+def test_another_format(main: Main, tmp_path: Path, name: str, run_tool: Callable[..., str]) -> None:
     raw = Image(4 * MIB).patch(510, b"\x55\xaa").write(tmp_path / "source.img")
     run_tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, tmp_path / name)
-    pasted = commands(run(tmp_path, "--", name).stdout)
-    assert [command.split()[0].endswith(b"qemu-img") for command in pasted] == [True, False]
+    pasted = commands(main("--", name).stdout)
+    assert [command.split()[0].endswith("qemu-img") for command in pasted] == [True, False]
     for command in pasted:
         paste(tmp_path, command)
     (copy,) = tmp_path.glob("*-mended.vhd")
     assert check(copy).ok
 
 
-def test_a_target_of_ones_own_and_limits(tmp_path: Path) -> None:
+def test_a_target_of_ones_own_and_limits(main: Main, tmp_path: Path) -> None:
     (tmp_path / "our cloud.toml").write_text('disk_types = ["fixed"]\n')
     dynamic(10 * MIB, blocks=[0]).write(tmp_path / "in.vhd")
-    done = run(tmp_path, "--target", "our cloud.toml", "--max-virtual-size", "9MiB", "in.vhd")
+    done = main("--target", "our cloud.toml", "--max-virtual-size", "9MiB", "in.vhd")
     (command,) = commands(done.stdout)
-    assert command.endswith(b"--target 'our cloud.toml' --max-virtual-size 9437184")
+    assert command.endswith("--target 'our cloud.toml' --max-virtual-size 9437184")
     paste(tmp_path, command)
     assert check(tmp_path / "in-mended.vhd", target=str(tmp_path / "our cloud.toml"), max_virtual_size="9MiB").ok
 
@@ -104,32 +107,32 @@ def test_standard_input_is_saved_first(tmp_path: Path) -> None:
     """Even where a file has the name that the stream is called by."""
     image = fixed(3 * MIB).append(b"abc")
     dynamic(10 * MIB).write(tmp_path / "other.vhd")
-    done = run(tmp_path, "--stdin-filename", "other.vhd", "-", input=image.tobytes())
-    (command,) = commands(done.stdout)
-    assert b"called in.vhd here." in done.stdout
+    printed = as_typed(tmp_path, "--stdin-filename", "other.vhd", "-", data=image.tobytes())
+    (command,) = commands(printed)
+    assert "called in.vhd here." in printed
     image.write(tmp_path / "in.vhd")
     paste(tmp_path, command)
     assert check(tmp_path / "in-mended.vhd").ok
 
 
-def test_accepted_images_and_ignored_findings_have_none(tmp_path: Path) -> None:
+def test_accepted_images_and_ignored_findings_have_none(main: Main, tmp_path: Path) -> None:
     accepted = with_repair(check(fixed(3 * MIB).write(tmp_path / "good.vhd")))
     assert accepted.repair is None
     fixed(3 * MIB).append(b"abc").write(tmp_path / "bad.vhd")
-    done = run(tmp_path, "--format", "json", "--ignore", "trailing-bytes", "bad.vhd")
+    done = main("--format", "json", "--ignore", "trailing-bytes", "bad.vhd")
     assert json.loads(done.stdout)["reports"][0]["repair"] is None
-    assert b"To mend" not in run(tmp_path, "--format", "line", "bad.vhd").stdout
+    assert "To mend" not in main("--format", "line", "bad.vhd").stdout
 
 
-def test_every_form_says_it_once(tmp_path: Path) -> None:
+def test_every_form_says_it_once(main: Main, tmp_path: Path) -> None:
     fixed(3 * MIB).append(b"abc").patch(3 * MIB + 100, b"\1").write(tmp_path / "bad.vhd")
     fixed(3 * MIB, unique_id=bytes(16), hidden=1).write(tmp_path / "two.vhd")
     for form in ("text", "html", "json", "jsonl", "sarif", "sarif-github", "junit", "github"):
-        text = run(tmp_path, "--format", form, "two.vhd").stdout
+        text = main("--format", form, "two.vhd").stdout
         times = 2 if form.startswith("sarif") else 1  # for people and for programs
-        assert text.count(b"two-mended.vhd") == (
-            2 if form in ("json", "jsonl") else times + form.startswith("sarif")
-        ), form
+        assert text.count("two-mended.vhd") == (2 if form in ("json", "jsonl") else times + form.startswith("sarif")), (
+            form
+        )
 
 
 def test_a_crowd_is_planned_where_it_is_checked(tmp_path: Path) -> None:
@@ -138,7 +141,7 @@ def test_a_crowd_is_planned_where_it_is_checked(tmp_path: Path) -> None:
         there = {each.source: each for each in audit(paths, executor=executor, batch=2, finish=with_repair)}
     for path in paths:
         assert there[str(path)] == next(audit([path], finish=with_repair))
-    one, two = (run(tmp_path, "--format", "json", "--jobs", jobs, *map(str, paths)).stdout for jobs in "12")
+    one, two = (as_typed(tmp_path, "--format", "json", "--jobs", jobs, *map(str, paths)) for jobs in "12")
     by_source = [{each["source"]: each for each in json.loads(text)["reports"]} for text in (one, two)]
     assert by_source[0] == by_source[1]
 
