@@ -53,7 +53,6 @@ def replacing(
     """
     path = output_path(source, out)
     with told(path):
-        _sweep(path)
         refuse_existing(path, source)
         new = NewFile(path)
         try:
@@ -100,11 +99,13 @@ def output_path(source: str | os.PathLike[str], out: str | os.PathLike[str]) -> 
 
 
 def refuse_existing(path: Path, source: str | os.PathLike[str]) -> None:
-    """Refuse a name that something has.
+    """Refuse a name that something has, once what killed runs left there is gone.
 
     Raises:
         SourceError: something has it, or it is the image.
     """
+    with told(path):
+        _sweep(path)
     if os.path.lexists(path):
         is_same = path.exists() and path.samefile(source)
         what = "it is the image itself; --in-place mends that" if is_same else "it exists, and nothing is overwritten"
