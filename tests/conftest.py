@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
-# A check takes milliseconds, but the first one imports numpy: no deadline. In CI the same examples every time.
+# A check takes milliseconds, but the first one imports numpy: no deadline. In CI the same examples every time, and in a
+# step of its own many.
 settings.register_profile(
     "default",
     deadline=None,
-    max_examples=100,
+    max_examples=25,
     derandomize=os.environ.get("CI", "").lower() == "true",
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=300)
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=3000, derandomize=False)
 # For tests/mutation, where a failure need not be small, but soon.
 settings.register_profile(
     "mutation",
     parent=settings.get_profile("default"),
+    max_examples=100,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
 )

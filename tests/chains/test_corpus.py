@@ -45,7 +45,7 @@ def test_real_chains(child: str, parent: str, tmp_path: Path) -> None:
 
 def _read(child: Path, parent: Path, size: int) -> str:
     """Sum a chain of two by libvhdi, sector by sector."""
-    pyvhdi = pytest.importorskip("pyvhdi", reason="libvhdi-python is not installed (extra bench)")
+    pyvhdi = pytest.importorskip("pyvhdi", reason="libvhdi-python is not installed (extra test-ci)")
     upper, lower = pyvhdi.file(), pyvhdi.file()
     lower.open(str(parent))
     upper.open(str(child))

@@ -57,7 +57,7 @@ def test_7zip_sees_the_same_disk(seed: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_libvhdi_sees_the_same_disk(seed: int, tmp_path: Path) -> None:
     """Bits come in eights: libvhdi 20260901 takes what follows a set bit in its byte for set. Sector by sector, too."""
-    pyvhdi = pytest.importorskip("pyvhdi", reason="libvhdi-python is not installed (extra bench)")
+    pyvhdi = pytest.importorskip("pyvhdi", reason="libvhdi-python is not installed (extra test-ci)")
     chain = written(tmp_path, 1 + seed % 5, seed, whole_bytes=True)
     files = []
     for path in chain.paths:

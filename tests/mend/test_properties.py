@@ -14,6 +14,8 @@ from fixtures.writer import EPOCH, KIB, MIB, QEMU, TAP, checksum, differencing, 
 from vhdcheck import check
 from vhdcheck.mend import Mending, mend
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 NOW = EPOCH + 800_000_000
 SMALL: dict[str, Any] = {"block_size": 4 * KIB}
 DISK = 963 * 5 * 17 * 512  # what its geometry spans

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,18 @@ def test_every_step_runs_and_is_summed_up(root: Path, tmp_path: Path) -> None:
     ]
     assert lines[lines.index("== skipped") + 1 : -2] == ["good:", "     2 no cc", "tests:", "     1 no cc"]
     assert lines[-1] == "===== 1 failed, 7 passed, 3 skipped, 1 warnings in 101.50s ====="
+
+
+def test_every_folder_of_tests_is_run(root: Path) -> None:
+    """By the README's command and that for slow tests, which go by pyproject.toml; or by a step of its own."""
+    script = (root / ".ci" / "run").read_text(encoding="utf-8")
+    listed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert readme.count(" -m 'not slow'\n") == script.count(" -m slow\n") == 1
+    others = set(re.findall(r"pytest .*(tests/(?!chains)\w+)$", script, re.MULTILINE))
+    folders = {f"tests/{path.parent.name}" for path in root.glob("tests/*/test_*.py")}
+    assert (others | {*listed["testpaths"]}, others & {*listed["testpaths"]}) == (folders, set())
+    assert all(f"`{folder}`" in readme for folder in others)
 
 
 def test_a_program_that_fails_is_quoted() -> None:

@@ -45,7 +45,7 @@ def test_undamaged(name: str) -> None:
     assert errors(IMAGES[name]) == set()
 
 
-@pytest.mark.parametrize("change", [0x01, 0x80, 0xFF])
+@pytest.mark.parametrize("change", [0x01, *(pytest.param(each, marks=pytest.mark.slow) for each in (0x80, 0xFF))])
 @pytest.mark.parametrize("name", IMAGES)
 def test_every_byte(name: str, change: int) -> None:
     unseen = []

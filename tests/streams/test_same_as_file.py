@@ -55,7 +55,7 @@ def chunkings(image: bytes) -> list[Iterator[int]]:
     return many + ([repeat(511), repeat(512)] if len(image) < 300_000 else []) + [repeat(1)] * (len(image) < 10_000)
 
 
-@pytest.mark.parametrize("deep", [False, True], ids=["", "deep"])
+@pytest.mark.parametrize("deep", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "deep"])
 def test_every_fixture(deep: bool) -> None:
     compared = 0
     for case in CASES:
