@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from tests.durable import Disk
 from vhdcheck import report
+from vhdcheck.command.output import replacing
 from vhdcheck.report import formats
 
 if TYPE_CHECKING:
@@ -70,6 +72,18 @@ def test_a_link_stays_and_a_device_is_written_to(main: Main, good: Path, tmp_pat
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text(encoding="ascii").startswith("good.vhd: accepted\n")
     assert main("good.vhd", "--output", "/dev/null").returncode == 0
+
+
+def test_its_bytes_are_on_the_disk_before_it_takes_another_s_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report").write_text("an older report\n", encoding="ascii")
+    disk = Disk(tmp_path, monkeypatch)
+    with replacing(tmp_path / "report") as file:
+        file.write("a new one\n")
+    assert [moment.call for moment in disk.moments][:2] == ["fsync", "replace"]
+    for moment in (*disk.moments, disk.now()):
+        assert moment.synced["report"] == moment.there["report"] in (b"an older report\n", b"a new one\n")
 
 
 def test_where_nothing_can_be_written(main: Main, good: Path, tmp_path: Path) -> None:

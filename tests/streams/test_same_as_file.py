@@ -101,6 +101,7 @@ IMAGES = [
     differencing(6 * MIB, blocks=[2]).tobytes(),
     fixed(64 * 1024).tobytes(),
     dynamic(9 * MIB, blocks=[1], creator=b"tap\0", creator_version=0x10003, host=bytes(4)).tobytes(),
+    dynamic(9 * MIB, blocks=[1], creator=b"tap\0", creator_version=0x10001, host=bytes(4)).tobytes(),
 ]
 
 

@@ -27,6 +27,7 @@ HEAD = 2 * KIB
         ({"disk_type": 6}, "disk-type"),
         ({"unique_id": bytes(16)}, "unique-id-zero"),
         ({"disk_type": 4}, "differencing-disk"),
+        ({"disk_type": 6, "creator": b"tap\0", "creator_version": 0x0001_0001}, "disk-type"),
     ],
 )
 def test_a_dynamic_image_is_refused_after_two_kib(fields: dict[str, object], slug: str) -> None:
@@ -151,6 +152,19 @@ def test_a_wrapped_file_stops_the_uploader_at_the_end_at_last() -> None:
     assert [finding.slug for finding in caught.value.report.findings][:1] == ["virtual-size-over-limit"]
 
 
+@pytest.mark.parametrize("raise_early", [False, True])
+def test_reading_nothing_is_not_the_end(raise_early: bool) -> None:
+    """Nor is it an end that a caller asks again for no bytes behind the last one."""
+    checker = StreamChecker()
+    wrapped = checker.wrap(io.BytesIO(GOOD), raise_early=raise_early)
+    for _ in range(2):
+        assert wrapped.read(0) == b""
+        assert wrapped.readinto(bytearray()) == 0
+        assert wrapped.read(70_000) == GOOD[wrapped.checker.position - 70_000 : wrapped.checker.position]
+    assert wrapped.read() == GOOD[140_000:]
+    assert checker.finish().ok
+
+
 async def _chunks(image: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(image), 1000):
         yield image[start : start + 1000]
@@ -176,6 +190,26 @@ def test_async_chunks_stop_early() -> None:
         return -1
 
     assert asyncio.run(run()) == 2000
+
+
+@pytest.mark.parametrize("raise_early", [False, True])
+def test_async_chunks_stop_at_the_end_at_last(raise_early: bool) -> None:
+    """All of the image has passed then: what is wrong with a fixed disk is known by its last bytes."""
+    passed = bytearray()
+
+    async def run() -> None:
+        async for chunk in checker.awrap(_chunks(image), raise_early=raise_early):
+            passed.extend(chunk)
+
+    checker = StreamChecker(max_virtual_size="1MiB")
+    image = fixed(3 * MIB).tobytes()
+    if raise_early:
+        with pytest.raises(ImageRefused) as caught:
+            asyncio.run(run())
+        assert caught.value.report == checker.finish()
+    else:
+        asyncio.run(run())
+    assert (bytes(passed), checker.finish().code) == (image, 413)
 
 
 def test_a_stream_that_breaks_is_the_medium_s_fault() -> None:

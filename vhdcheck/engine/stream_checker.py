@@ -13,7 +13,7 @@ States: `_plan` is None once the first run needs no more; `_report` is set once 
 is the caller's mistake.
 
 The first run may only judge what the second will find too. A sound copy of the footer guarantees that: if the footer at
-the end differs, the image is refused for that. blktap before 1.2 is the exception (`_is_trusted`).
+the end differs, the image is refused for that (`_is_trusted`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ from vhdcheck.engine.check import Settled, examine
 from vhdcheck.engine.plan import Known, steps
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.limits import ENDLESS
-from vhdcheck.format.structures import (
-    BATMAP_1_2,
-    COOKIE,
-)
+from vhdcheck.format.structures import COOKIE
 from vhdcheck.image import Image
 from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
@@ -221,12 +218,11 @@ class StreamChecker:
         """Say whether the start of the image can be judged by itself.
 
         A sound copy of the footer can: if the footer at the end differs from it the image is refused for that, and also
-        if that is a fixed disk's. blktap before 1.2 hid images in one copy only, so there it may differ.
+        if that is a fixed disk's. The copy in which an old blktap hid an image may differ, and is not sound: its
+        checksum is that of before.
         """
         copy = self._early.copy
-        if copy is None or copy.checksum != copy.computed_checksum or copy.cookie != COOKIE:
-            return False
-        return not (copy.is_tap and copy.creator_version < BATMAP_1_2)
+        return copy is not None and copy.is_signed and copy.cookie == COOKIE
 
     def _judge(self, part: str, value: Any) -> None:  # whatever the part is
         judged = rules.judge(part, value, image=self._early, target=self._target, now=self._now)
