@@ -1,13 +1,13 @@
-"""Frozen dataclasses for the structures, and the one boundary where bytes become them.
+"""Values for the structures, which nobody can change, and the one boundary where bytes become them.
 
-Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors.
+Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors. What every
+image has is a NamedTuple: it takes a quarter of the time of a frozen dataclass to make.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import adler32
 
 from vhdcheck.format import layout
@@ -51,8 +51,7 @@ def is_zero(data: bytes) -> bool:
     return data == bytes(len(data))
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """A footer as it is stored: at the end of the file, or its copy at the start of a dynamic one."""
 
     offset: int
@@ -90,7 +89,7 @@ class Footer:
 
     def copied(self, where: str, offset: int) -> Footer:
         """Return the same bytes as found at another place."""
-        return Footer(offset, self.raw, where, *_FOOTER_FIELDS(self))
+        return Footer(offset, self.raw, where, *self[3:])
 
     def span(self, name: str) -> Span:
         """Say where a field is."""
@@ -150,7 +149,6 @@ _NUMBERS: Final = (
     *("features", "file_format_version", "data_offset", "timestamp", "creator_version", "original_size"),
     *("current_size", "cylinders", "disk_type", "checksum"),
 )
-_FOOTER_FIELDS: Final = attrgetter(*Footer.__slots__[3:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +187,7 @@ NO_LOCATORS: Final = tuple(ParentLocator(index, bytes(4), 0, 0, 0, 0) for index 
 """Eight unused entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class DynamicHeader:
+class DynamicHeader(NamedTuple):
     """The header of a dynamic or differencing disk."""
 
     offset: int
