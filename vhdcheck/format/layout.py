@@ -78,7 +78,6 @@ DYNAMIC_HEADER: Final = Struct(
     "reserved_2" / Bytes(256) * "zeros",
 )
 
-LOCATORS: Final = Array(8, LOCATOR)
 DYNAMIC_HEADER_RAW_LOCATORS: Final = Struct(
     *(
         "parent_locators" / Bytes(8 * LOCATOR_SIZE) if field.name == "parent_locators" else field
@@ -118,20 +117,25 @@ def block_allocation_table(entries: int) -> Construct[Any, Any]:
     return Array(entries, Int32ub)
 
 
-def parse(structure: Construct[Any, Any], raw: bytes) -> Any:  # construct's own type
-    """Parse a structure: interpreted by construct at first, compiled once so many were parsed that it pays."""
+def values(structure: Struct, raw: bytes) -> list[Any]:
+    """Parse a structure into its values, in order.
+
+    It is interpreted by construct at first, and compiled by it once so many were parsed that it pays.
+    """
     parser = _COMPILED.get(structure)
     if parser is not None:
-        return parser(BytesIO(raw), _NO_CONTEXT)
+        return [*parser(BytesIO(raw), _NO_CONTEXT).values()]
     parsed = _PARSED[structure] = _PARSED.get(structure, 0) + 1
     if parsed == WORTH_COMPILING:
         _COMPILED[structure] = compiled(structure).parsefunc
-    return structure.parse(raw)
+    fields = structure.parse(raw)
+    del fields["_io"]  # an entry of construct's own
+    return [*fields.values()]
 
 
-_PARSED: Final[dict[Construct[Any, Any], int]] = {}
+_PARSED: Final[dict[Struct, int]] = {}
 """How often this process parsed a structure before it was compiled."""
-_COMPILED: Final[dict[Construct[Any, Any], Callable[[BytesIO, dict[str, Any]], Any]]] = {}
+_COMPILED: Final[dict[Struct, Callable[[BytesIO, dict[str, Any]], Any]]] = {}
 """What construct compiled, without the frame that it puts around each parse: that takes a third of the time."""
 _NO_CONTEXT: Final[dict[str, Any]] = {"_params": None}
 """What a structure inside another one would be told of that; and of what the caller gave, which is nothing."""

@@ -137,7 +137,9 @@ def _wrong_checksum(image: Image, footer: Footer) -> Fault:
 def _footers(image: Image) -> list[Footer]:
     """List the footer that is judged and its copy, if they are two."""
     footer, copy = image.footer, image.copy
-    return [each for each in (footer, None if copy is footer else copy) if each is not None]
+    if copy is None or copy is footer or footer is None:
+        return [] if footer is None else [footer]
+    return [footer, copy]
 
 
 def _is_sound(footer: Footer) -> bool:

@@ -182,7 +182,7 @@ def creator_not_text(footer: Footer) -> Fault | None:
     Fix: ask for the image again. If its other fields look right, write the disk into a new image.
     """
     tag = footer.creator_application.rstrip(b"\0")
-    if not all(0x20 <= byte < 0x7F for byte in tag):  # noqa: PLR2004 (printable ASCII)
+    if not (tag.isascii() and tag.decode().isprintable()):
         return Fault(
             "the creator application is not text",
             footer.span("creator_application"),
@@ -271,7 +271,7 @@ def unique_id_zero(footer: Footer) -> Fault | None:
         some scripts write it so.
     Fix: give it a random ID.
     """
-    if not any(footer.unique_id):
+    if is_zero(footer.unique_id):
         return Fault(
             "the unique ID is all zeros",
             footer.span("unique_id"),
@@ -289,7 +289,7 @@ def unique_id_filler(footer: Footer) -> Fault | None:
     Matters: hosts that link parents and children take images with the same ID for one another.
     Fix: give it a random ID.
     """
-    if any(footer.unique_id) and len(set(footer.unique_id)) == 1:
+    if footer.unique_id == footer.unique_id[:1] * 16 and any(footer.unique_id):
         return Fault("the unique ID is a filler", footer.span("unique_id"), "a random UUID", footer.unique_id.hex())
     return None
 

@@ -206,7 +206,7 @@ def geometry_truncates_disk(footer: Footer) -> Fault | None:
 
 def _is_larger_than_computed(footer: Footer) -> bool:
     # vhd-util rounds the size up to sectors, and to at least one.
-    return _packed(footer.geometry) > _packed(geometry(round_up(footer.current_size, SECTOR)))
+    return footer.geometry > geometry(round_up(footer.current_size, SECTOR))
 
 
 @rule("VHD155", "geometry-too-large", part="footer", severity=WARNING, doubts="description", spec="vhd-util check")
@@ -229,10 +229,6 @@ def geometry_too_large(footer: Footer) -> Fault | None:
             fix=_remedy(footer),
         )
     return None
-
-
-def _packed(chs: tuple[int, int, int]) -> int:
-    return chs[0] << 16 | chs[1] << 8 | chs[2]
 
 
 @rule("VHD156", "geometry-unusual", part="image", severity=NOTE, doubts="description", spec="Appendix: CHS Calculation")

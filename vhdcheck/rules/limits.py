@@ -181,20 +181,20 @@ def another_size_over_limit(footer: Footer, image: Image, target: Target) -> lis
     limit = target.max_virtual_size
     if limit is None or footer.current_size > limit:
         return []
-    sizes = [(footer.original_size, footer.span("original_size"), "oslo.utils (Glance, Nova) and libvhdi")]
-    if footer.creator_application in creators.CHS_ALWAYS and footer.geometry_size > limit:
-        sizes.append((footer.geometry_size, footer.span("cylinders"), "qemu"))
+    sizes = [(footer.original_size, footer, "original_size", "oslo.utils (Glance, Nova) and libvhdi")]
+    if footer.creator_application in creators.CHS_ALWAYS:
+        sizes.append((footer.geometry_size, footer, "cylinders", "qemu"))
     if (copy := image.copy) is not None and copy is not footer and footer.is_sparse:
-        sizes.append((copy.current_size, copy.span("current_size"), "qemu 10 and every reader of the copy"))
+        sizes.append((copy.current_size, copy, "current_size", "qemu 10 and every reader of the copy"))
     return [
         Fault(
             f"{who} would see a disk over the limit",
-            span,
+            stated.span(field),
             f"at most {exact(limit, size)}",
             exact(size, limit),
-            COPY_IN_DOUBT if span.part == "footer_copy" else "",
+            COPY_IN_DOUBT if stated.where == "footer_copy" else "",
         )
-        for size, span, who in sizes
+        for size, stated, field, who in sizes
         if size > limit
     ]
 
@@ -292,6 +292,8 @@ def creator_not_resizable(footer: Footer, target: Target) -> Fault | None:
     Matters: servers of a larger flavour fail to build from the image (reported for Rackspace and images by qemu-img).
     Fix: it can be imported as it is. If its servers must be resized, write it anew with XenServer's vhd-util.
     """
+    if not target.unresizable_creators:
+        return None
     tag = footer.creator_application.decode("latin-1").rstrip("\0 ")
     if tag in target.unresizable_creators:
         return Fault(

@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from vhdcheck.errors import UsageError
 from vhdcheck.targets import suggestion
@@ -88,6 +88,7 @@ class Fault(NamedTuple):
 Faults = Fault | Iterable[Fault] | None
 RuleFunction = Callable[..., Faults]
 Condition = Callable[["Image"], bool]
+Declared = TypeVar("Declared", bound=RuleFunction)
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def rule(
     doubts: Doubt = "",
     spec: str,
     when: Condition | None = None,
-) -> Callable[[RuleFunction], RuleFunction]:
+) -> Callable[[Declared], Declared]:
     """Declare a rule.
 
     Args:
@@ -205,7 +206,7 @@ def rule(
         when: of which images it says anything, where many rules say the same: `is_child`.
     """
 
-    def register(function: RuleFunction) -> RuleFunction:
+    def register(function: Declared) -> Declared:
         parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
         if number in RULES or any(slug == other.slug for other in RULES.values()):
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
@@ -249,6 +250,8 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
     """
     try:
         said = _said(part, value, image, target, now)
+        if not said:
+            return []
         said.sort(key=_number)
         return [each.finding(fault, target) for each, faults in said for fault in _listed(faults)]
     except Exception:  # noqa: BLE001 (whatever it is, the image is not accepted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from vhdcheck.format.span import Span
@@ -61,24 +62,26 @@ def metadata_overlap(image: Image) -> list[Fault]:
     Matters: writing one destroyed the other, so what one of them says is not what was meant.
     Fix: ask for the image again, made by another program.
     """
+    if not image.vital:
+        return []
     regions = list(image.vital)
     if image.footer is not None and image.footer is not image.copy:
         regions.append(Span(image.footer.offset, len(image.footer.raw), "footer"))
-    regions.sort(key=lambda span: span.offset)
-    faults, furthest = [], None
+    regions.sort(key=attrgetter("offset"))
+    faults, furthest, end = [], regions[0], 0
     for region in regions:
-        if furthest is not None and region.offset < furthest.end:
+        if region.offset < end:
             faults.append(
                 Fault(
                     f"the {region.words} begins inside the {furthest.words}",
                     region,
-                    expected=f"from 0x{furthest.end:x} on",
+                    expected=f"from 0x{end:x} on",
                     found=f"0x{region.offset:x}",
                     related=(furthest,),
                 )
             )
-        if furthest is None or region.end > furthest.end:
-            furthest = region
+        if region.end > end:
+            furthest, end = region, region.end
     return faults
 
 
