@@ -120,8 +120,8 @@ def test_a_crash_counts_whatever_is_selected(main: Main, bad: Path, monkeypatch:
     def crashing(*_: object) -> Iterator[registry.Fault]:
         raise ZeroDivisionError
 
-    first, *others = registry._BY_PART["footer"]
-    monkeypatch.setitem(registry._BY_PART, "footer", [replace(first, examines=crashing), *others])
+    first, *others = (each for each in registry.RULES.values() if each.part == "footer")
+    monkeypatch.setitem(registry._OF_PART, "footer", registry.bound([replace(first, examines=crashing), *others]))
     done = main("bad.vhd", "--ignore", "VHD", "--exit-zero")
     assert done.returncode == 2
     assert "error[VHD999] internal-error" in done.stdout

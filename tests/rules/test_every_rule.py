@@ -147,9 +147,9 @@ def breaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             yield from faults
             raise ZeroDivisionError("by accident")
 
-        first, *others = registry._BY_PART["footer"]
+        first, *others = (each for each in RULES.values() if each.part == "footer")
         assert first.slug == "footer-cookie"
-        monkeypatch.setitem(registry._BY_PART, "footer", [replace(first, examines=examines), *others])
+        monkeypatch.setitem(registry._OF_PART, "footer", registry.bound([replace(first, examines=examines), *others]))
 
     return install
 

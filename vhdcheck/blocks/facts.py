@@ -43,8 +43,7 @@ class Bounds(NamedTuple):
     """What is set apart for metadata, and a block may lie in without a byte of the guest's being in doubt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """What the table says. Offsets are bytes; a block's span is its bitmap and data.
 
     Entries behind the last block of the disk are spare. No reader shows what they lead to, so they are judged apart.
@@ -93,8 +92,13 @@ class Table:
     @property
     def is_sane(self) -> bool:
         """Whether every block of the disk in use has a place of its own in the file's data area."""
-        faults = (self.past_end, self.over_footer, self.in_metadata, self.duplicate, self.overlapping)
-        return not any(hits.count for hits in faults)
+        return not (
+            self.past_end.count
+            or self.over_footer.count
+            or self.in_metadata.count
+            or self.duplicate.count
+            or self.overlapping.count
+        )
 
 
 @dataclass(slots=True)

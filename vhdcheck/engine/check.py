@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from vhdcheck import rules, targets
 from vhdcheck.chain import has_parent
@@ -63,7 +63,7 @@ def check(source: Readable, *, name: str | None = None, **options: Unpack[CheckO
     settled = Settled.by(**options)
     with settled.opened(source, name) as reader:
         report = settled.examined(reader)
-    return settled.with_parents(report, source)
+    return report if settled.parents is None else settled.with_parents(report, source)
 
 
 async def acheck(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
@@ -116,8 +116,7 @@ def _findings(source: Readable, name: str | None, settled: Settled) -> Iterator[
     yield from (each for each in settled.with_parents(report, source).findings if each not in report.findings)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """The options of one check, with the target loaded and what was left out filled in."""
 
     target: Target
@@ -250,7 +249,7 @@ def resolve(
 ) -> Target:
     """Load the target, and see that it refuses only what exists."""
     loaded = targets.load(target, max_virtual_size=max_virtual_size, max_physical_size=max_physical_size)
-    if unknown := loaded.refuses - rules.SLUGS:
+    if loaded.refuses and (unknown := loaded.refuses - rules.SLUGS):
         word = min(unknown)
         raise UsageError(f"target {loaded.name}: unknown rule {word!r}{targets.suggestion(word, tuple(rules.SLUGS))}")
     return loaded
@@ -270,7 +269,8 @@ class _Run:
         bitmaps: Bitmaps | None = None,
     ) -> None:
         self.findings: list[Finding] = []
-        self._bytes_read = self._rounds = self._asked = self._spans = 0
+        self._bytes_read = self._rounds = 0
+        self._asked: list[int] = []
         self._reader, self._target = reader, target
         self._now = time.time() if now is None else now
         self._image = Image(reader.size)
@@ -280,12 +280,12 @@ class _Run:
         """Take the answer to what was wanted, at first `()`; judge what is known now; return what is wanted next."""
         if answer:
             self._rounds += 1
-            read = sum([len(data) for data in answer if data is not None])
-            self._bytes_read += read
-            if None not in answer and (read != self._asked or len(answer) != self._spans):
+            read = [0 if data is None else len(data) for data in answer]
+            self._bytes_read += sum(read)
+            if read != self._asked and None not in answer:
                 raise SourceError(f"{self._reader.name}: the driver did not answer with the bytes that were asked for")
         try:
-            step = self._plan.send(answer) if answer else next(self._plan)
+            step = self._plan.send(answer or None)  # type: ignore[arg-type]  # a generator begins with None
             while isinstance(step, Known):
                 self.findings += rules.judge(
                     step.part, step.value, image=self._image, target=self._target, now=self._now
@@ -293,7 +293,7 @@ class _Run:
                 step = next(self._plan)
         except StopIteration:
             return None
-        self._asked, self._spans = sum([span.length for span in step.spans]), len(step.spans)
+        self._asked = [span.length for span in step.spans]
         return step
 
     def report(self) -> Report:

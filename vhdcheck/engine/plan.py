@@ -42,7 +42,6 @@ from vhdcheck.engine.stray import find_a_stray
 from vhdcheck.engine.windows import Reader, Wanted
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE, SHORT_FOOTER_SIZE
 from vhdcheck.format.limits import (
-    END,
     HEAD,
     MAX_BATMAP,
     MAX_ENTRIES,
@@ -103,8 +102,7 @@ def steps(
         return
     size = image.size
     reader = Reader(image)
-    head, tail = yield from reader.ask(Span(0, END, "file"), Span(max(0, size - END), END, "file"))
-    reader.windows = [(0, head), (size - len(tail), tail)]
+    head, tail = yield from reader.ends()
     yield Known("size", size)
     yield from _find_footers(reader, image, head, tail)
     footer = image.footer
@@ -167,11 +165,11 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
     """Find the footer at the end, else one with something behind it, and the copy at the start."""
     size = image.size
     image.tail = _footer_at_end(tail, size)
-    copy = None
-    if image.tail is not None and head[:FOOTER_SIZE] == image.tail.raw and size > FOOTER_SIZE:
+    copy, first = None, head[:FOOTER_SIZE]
+    if image.tail is not None and first == image.tail.raw and size > FOOTER_SIZE:
         copy = image.tail.copied("footer_copy", 0)
-    elif is_footer(head[:FOOTER_SIZE]) and size > FOOTER_SIZE:
-        copy = Footer.parse(head[:FOOTER_SIZE], 0, "footer_copy")
+    elif is_footer(first) and size > FOOTER_SIZE:
+        copy = Footer.parse(first, 0, "footer_copy")
     if image.tail is None:
         image.stray, image.lookalike = yield from find_a_stray(reader, image, head, copy)
     image.footer = image.tail or image.stray or copy
@@ -182,8 +180,9 @@ def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Gen
 
 def _footer_at_end(tail: bytes, size: int) -> Footer | None:
     for length in (FOOTER_SIZE, SHORT_FOOTER_SIZE):
-        if len(tail) >= length and is_footer(tail[-length:]):
-            return Footer.parse(tail[-length:], size - length, "footer")
+        raw = tail[-length:]
+        if len(raw) == length and is_footer(raw):
+            return Footer.parse(raw, size - length, "footer")
     return None
 
 

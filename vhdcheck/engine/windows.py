@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdcheck.format.limits import END
 from vhdcheck.format.span import Span
 
 if TYPE_CHECKING:
@@ -34,6 +35,25 @@ class Reader:
         self.size = image.size
         self.unseen = image.unseen
         self.windows: list[tuple[int, bytes]] = []
+
+    def ends(self) -> Generator[Wanted, Answers, tuple[bytes, bytes]]:
+        """Ask for both ends of the file, at once where they touch, and keep them as the windows."""
+        size, head, tail = self.size, b"", b""
+        if size > 2 * END:
+            answer = yield Wanted((Span(0, END), Span(size - END, END)))
+            head, tail = self._seen(answer[0], 0, END), self._seen(answer[1], size - END, END)
+        elif size:
+            (whole,) = yield Wanted((Span(0, size),))
+            head = self._seen(whole, 0, END)[:END]
+            tail = self._seen(whole, max(0, size - END), END)[-END:]
+        self.windows = [(0, head), (size - len(tail), tail)]
+        return head, tail
+
+    def _seen(self, data: bytes | None, offset: int, length: int) -> bytes:
+        """Note what is out of reach."""
+        if data is None:
+            self.unseen.append(Span(offset, length, "file"))
+        return data or b""
 
     def ask(self, *spans: Span, needed: bool = True) -> Generator[Wanted, Answers, list[bytes]]:
         """Yield what has to be read (clamped to the file, merged), return each span's bytes, none for one unseen.

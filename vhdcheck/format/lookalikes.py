@@ -79,6 +79,11 @@ _MARKS: Final = (
         "fetch the file that it stands for, with git lfs pull",
     ),
 )
+_CONTENT: Final = (_Mark(0, b"conectix", "a VHD image", ""), *_MISTAKEN_FOR_CONTENT)
+_WHERE: Final = tuple(
+    (offset, tuple(each.mark for each in _CONTENT if each.offset == offset))
+    for offset in sorted({each.offset for each in _CONTENT})
+)
 _FROM_RAW: Final = "it becomes a VHD when a footer, or a dynamic disk's structures, are put around it"
 _PAGE: Final = "it is a page that a server sent instead of the file: read it, then download again with its credentials"
 _TEXTS: Final = (
@@ -141,7 +146,10 @@ def _is_tar(head: bytes) -> bool:
 
 def recognise_content(head: bytes) -> Format | None:
     """Recognise a disk image inside a disk, VHD itself included."""
-    return _by_marks(head, (_Mark(0, b"conectix", "a VHD image", ""), *_MISTAKEN_FOR_CONTENT))
+    for offset, marks in _WHERE:  # most disks begin like none of them
+        if head.startswith(marks, offset):
+            return _by_marks(head, _CONTENT)
+    return None
 
 
 def _by_marks(head: bytes, marks: tuple[_Mark, ...]) -> Format | None:

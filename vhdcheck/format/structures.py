@@ -1,13 +1,13 @@
-"""Frozen dataclasses for the structures, and the one boundary where bytes become them.
+"""Values for the structures, which nobody can change, and the one boundary where bytes become them.
 
-Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors.
+Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors. What every
+image has is a NamedTuple: it takes a quarter of the time of a frozen dataclass to make.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zlib import adler32
 
 from vhdcheck.format import layout
@@ -51,8 +51,7 @@ def is_zero(data: bytes) -> bool:
     return data == bytes(len(data))
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """A footer as it is stored: at the end of the file, or its copy at the start of a dynamic one."""
 
     offset: int
@@ -86,11 +85,11 @@ class Footer:
         One that is little-endian throughout is read as what it means; `raw` is what stands in the file.
         """
         structure = layout.FOOTER if len(raw) == layout.FOOTER_SIZE else layout.SHORT_FOOTER
-        return cls(offset, raw, where, *_values(structure, _swapped(raw) if _is_little_endian(raw) else raw))
+        return cls(offset, raw, where, *layout.values(structure, _swapped(raw) if _is_little_endian(raw) else raw))
 
     def copied(self, where: str, offset: int) -> Footer:
         """Return the same bytes as found at another place."""
-        return Footer(offset, self.raw, where, *_FOOTER_FIELDS(self))
+        return Footer(offset, self.raw, where, *self[3:])
 
     def span(self, name: str) -> Span:
         """Say where a field is."""
@@ -150,7 +149,6 @@ _NUMBERS: Final = (
     *("features", "file_format_version", "data_offset", "timestamp", "creator_version", "original_size"),
     *("current_size", "cylinders", "disk_type", "checksum"),
 )
-_FOOTER_FIELDS: Final = attrgetter(*Footer.__slots__[3:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +187,7 @@ NO_LOCATORS: Final = tuple(ParentLocator(index, bytes(4), 0, 0, 0, 0) for index 
 """Eight unused entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class DynamicHeader:
+class DynamicHeader(NamedTuple):
     """The header of a dynamic or differencing disk."""
 
     offset: int
@@ -212,12 +209,8 @@ class DynamicHeader:
     @classmethod
     def parse(cls, raw: bytes, offset: int) -> DynamicHeader:
         """Parse 1024 bytes found at `offset`. Any bytes parse: the rules judge them."""
-        values = _values(layout.DYNAMIC_HEADER_RAW_LOCATORS, raw)
-        locators = values[11]
-        values[11] = NO_LOCATORS
-        if not is_zero(locators):
-            parsed = layout.parse(layout.LOCATORS, locators)
-            values[11] = tuple(ParentLocator(index, *_container(entry)) for index, entry in enumerate(parsed))
+        values = layout.values(layout.DYNAMIC_HEADER_RAW_LOCATORS, raw)
+        values[11] = _locators(values[11])
         return cls(offset, raw, *values)
 
     def span(self, name: str) -> Span:
@@ -293,7 +286,7 @@ class Batmap:
     @classmethod
     def parse(cls, raw: bytes, offset: int) -> Batmap:
         """Parse 512 bytes found at `offset`. Any bytes parse: the rules judge them."""
-        cookie, map_offset, size, version, total, _marker, key, *_ = _values(layout.BATMAP_HEADER_1_2, raw)
+        cookie, map_offset, size, version, total, _marker, key, *_ = layout.values(layout.BATMAP_HEADER_1_2, raw)
         return cls(offset, cookie, map_offset, size, version, total, encrypted=version >= BATMAP_1_2 and key == 1)
 
     @property
@@ -306,15 +299,12 @@ class Batmap:
         return _span(layout.BATMAP_HEADER_1_2, name, self.offset, "batmap")
 
 
-def _values(structure: Any, raw: bytes) -> list[Any]:  # construct's own type
-    """Parse `raw` into the structure's values, in order."""
-    return _container(layout.parse(structure, raw))
-
-
-def _container(parsed: Any) -> list[Any]:
-    """Take the values of a parsed structure, in order, without construct's own entry (`_io`)."""
-    parsed.pop("_io", None)
-    return list(parsed.values())
+def _locators(raw: bytes) -> tuple[ParentLocator, ...]:
+    """Parse the eight parent locator entries."""
+    if is_zero(raw):
+        return NO_LOCATORS
+    entries = [raw[at : at + layout.LOCATOR_SIZE] for at in range(0, len(raw), layout.LOCATOR_SIZE)]
+    return tuple(ParentLocator(index, *layout.values(layout.LOCATOR, entry)) for index, entry in enumerate(entries))
 
 
 def _span(structure: Any, name: str, offset: int, part: str, index: int | None = None) -> Span:

@@ -82,7 +82,7 @@ def parent_block_size_differs(chain: Chain) -> Iterator[Fault]:
     doubts="data",
     spec="winerror.h: ERROR_VIRTDISK_CIRCULAR_PARENT; VHD format: a chain ends with a disk that stands alone",
 )
-def circular_chain(chain: Chain) -> Iterator[Fault]:
+def circular_chain(chain: Chain) -> Fault | None:
     """The chain of parents comes back to an image that is in it already.
 
     Checks: no image is its own parent, or a parent of its parents.
@@ -92,12 +92,13 @@ def circular_chain(chain: Chain) -> Iterator[Fault]:
     """
     if chain.end == "circle":
         name, image = chain.last
-        yield Fault(
+        return Fault(
             f"the parent{whose(chain, name)} is in the chain already",
             stated_at(chain, "parent_unique_id"),
             expected="a disk that stands alone at the end of the chain",
             found=f"{as_uuid(header_of(image).parent_unique_id)} again, after {count(chain.depth, 'parent')}",
         )
+    return None
 
 
 @rule(
@@ -108,7 +109,7 @@ def circular_chain(chain: Chain) -> Iterator[Fault]:
     code=Code.PARENT,
     spec="XenServer SM: MAX_CHAIN_SIZE",
 )
-def deep_chain(chain: Chain) -> Iterator[Fault]:
+def deep_chain(chain: Chain) -> Fault | None:
     """The chain has more than 30 images.
 
     Checks: how many parents there are, and the differencing disk itself.
@@ -117,12 +118,13 @@ def deep_chain(chain: Chain) -> Iterator[Fault]:
     Fix: merge the oldest images of the chain.
     """
     if chain.depth + 1 > DEEPEST:
-        yield Fault(
+        return Fault(
             f"the chain has {count(chain.depth + 1, 'image')}",
             stated_at(chain, "parent_unique_id"),
             expected=f"at most {DEEPEST}",
             found=str(chain.depth + 1),
         )
+    return None
 
 
 @rule(
@@ -187,7 +189,7 @@ def parent_not_hidden(chain: Chain) -> Iterator[Fault]:
     doubts="data",
     spec="none: what vhdcheck examines",
 )
-def chain_too_deep(chain: Chain) -> Iterator[Fault]:
+def chain_too_deep(chain: Chain) -> Fault | None:
     """The chain has more parents than vhdcheck examines.
 
     Checks: a chain has at most 256 parents.
@@ -195,9 +197,10 @@ def chain_too_deep(chain: Chain) -> Iterator[Fault]:
     Fix: merge the oldest images of the chain.
     """
     if chain.end == "too-deep":
-        yield Fault(
+        return Fault(
             f"the chain has {count(chain.depth, 'parent')}, and only the nearest were examined",
             stated_at(chain, "parent_unique_id"),
             expected=f"at most {len(chain.parents)}",
             found=str(chain.depth),
         )
+    return None

@@ -22,7 +22,7 @@ WINDOWS_SLACK = 3584
 
 
 @rule("VHD401", "dead-space", part="slack", severity=NOTE, spec="Block Allocation Table and Data Blocks")
-def dead_space(slack: Slack) -> Iterator[Fault]:
+def dead_space(slack: Slack) -> Fault | None:
     """There is unused space between the last block and the footer.
 
     Checks: the footer follows the last block, or the metadata, leaving out what Windows pads to 4 KiB (up to 3584
@@ -32,12 +32,13 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
     """
     end = slack.offset + slack.length
     if end - round_up(slack.offset, 4096) > WINDOWS_SLACK:
-        yield Fault(
+        return Fault(
             f"{human(slack.length)} before the footer belong to nothing",
             Span(slack.offset, slack.length, "slack"),
             expected=f"a footer at 0x{slack.offset:x}",
             found=f"0x{end:x}",
         )
+    return None
 
 
 @rule(
@@ -48,7 +49,7 @@ def dead_space(slack: Slack) -> Iterator[Fault]:
     doubts="description",
     spec="Block Allocation Table and Data Blocks",
 )
-def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
+def leftover_data(slack: Slack, image: Image) -> Fault | None:
     """The unused space before the footer holds data.
 
     Checks: up to 64 KiB of it. Zeros are none, and neither are the ones that writers put behind a table: Windows up to
@@ -62,17 +63,18 @@ def leftover_data(slack: Slack, image: Image) -> Iterator[Fault]:
     left = (slack.data[:filler].replace(b"\xff", b"\0") + slack.data[filler:]).lstrip(b"\0")
     if left and image.footer is not image.copy:  # else a damaged footer is part of it
         first = len(slack.data) - len(left)
-        yield Fault(
+        return Fault(
             "the unused space before the footer is not empty",
             Span(slack.offset + first, slack.length - first, "slack"),
             expected="zeros",
             found=slack.data[first : first + 16].hex(" "),
             doubts="data" if COOKIE in slack.data else None,  # the footer of another image
         )
+    return None
 
 
 @rule("VHD403", "space-between-blocks", part="table", severity=NOTE, spec="Block Allocation Table and Data Blocks")
-def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
+def space_between_blocks(table: Table, image: Image) -> Fault | None:
     """There is unused space between blocks.
 
     Checks: gaps between blocks, leaving out those of up to 7 sectors with which Windows and XenServer align data to 4
@@ -83,10 +85,10 @@ def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
     """
     wasted = table.gaps - WINDOWS_SLACK * max(0, table.used - 1)
     if wasted < MIB:
-        return
+        return None
     assert image.header is not None  # a table is read by a header's word
     lost = "; the largest has room for whole blocks" if table.largest_gap >= image.header.slot_length else ""
-    yield Fault(
+    return Fault(
         f"{human(table.gaps)} between blocks belong to nothing{lost}",
         Span(table.data_start, table.data_end - table.data_start, "blocks"),
         expected=f"{exact(table.data_end - table.data_start - table.gaps)} for {count(table.used, 'block')}",
@@ -95,7 +97,7 @@ def space_between_blocks(table: Table, image: Image) -> Iterator[Fault]:
 
 
 @rule("VHD404", "file-longer-than-full", part="image", severity=WARNING, spec="Block Allocation Table and Data Blocks")
-def file_longer_than_full(image: Image) -> Iterator[Fault]:
+def file_longer_than_full(image: Image) -> Fault | None:
     """The file is longer than it would be with every block in use.
 
     Checks: the file's length against all metadata, all blocks aligned to 4 KiB, and the footer.
@@ -104,16 +106,17 @@ def file_longer_than_full(image: Image) -> Iterator[Fault]:
     """
     header, table = image.header, image.table
     if header is None or table is None:
-        return
+        return None
     metadata = max(span.end for span in image.metadata)
     full = round_up(metadata, 4096) + image.blocks_needed * (header.slot_length + WINDOWS_SLACK) + 2 * 4096
     if image.size > full + MIB:
-        yield Fault(
+        return Fault(
             "the file is longer than the disk can fill",
             Span(full, image.size - full, "file"),
             expected=f"at most {exact(full)}",
             found=exact(image.size),
         )
+    return None
 
 
 def has_batmap(image: Image) -> bool:
@@ -123,7 +126,7 @@ def has_batmap(image: Image) -> bool:
 
 
 @rule("VHD410", "batmap-missing", part="batmap", severity=WARNING, doubts="description", spec="blktap: libvhd")
-def batmap_missing(batmap: Batmap | None, image: Image) -> Iterator[Fault]:
+def batmap_missing(batmap: Batmap | None, image: Image) -> Fault | None:
     """A XenServer image has no batmap behind its table.
 
     Checks: images of creator "tap" from version 1.2 on have "tdbatmap" behind the block allocation table.
@@ -132,12 +135,13 @@ def batmap_missing(batmap: Batmap | None, image: Image) -> Iterator[Fault]:
     Fix: write the disk into a new image.
     """
     if has_batmap(image) and (batmap is None or batmap.cookie != BATMAP_COOKIE) and image.header is not None:
-        yield Fault(
+        return Fault(
             "the batmap that XenServer expects behind the table is missing",
             Span(min(image.header.table_end, image.size), BATMAP_HEADER_SIZE, "batmap"),
             expected="tdbatmap",
             found=batmap.cookie.decode("ascii", "backslashreplace") if batmap else "the end of the file",
         )
+    return None
 
 
 def _is_batmap(batmap: Batmap | None) -> bool:
@@ -201,7 +205,7 @@ def _misplaced(batmap: Batmap, image: Image) -> str:
     doubts="description",
     spec="blktap: vhd_checksum_batmap",
 )
-def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
+def batmap_checksum(batmap: Batmap, image: Image) -> Fault | None:
     """The batmap's checksum does not match its bytes.
 
     Checks: the one's complement of the sum of as many bytes of the map as libvhd counts: one for each 16 MiB of the
@@ -210,16 +214,17 @@ def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
     Fix: compute it anew from the map, if the map agrees with the table. Otherwise write the disk into a new image.
     """
     if not _is_batmap(batmap) or image.footer is None or not batmap.map or _misplaced(batmap, image):
-        return
+        return None
     counted = batmap.map[: max(SECTOR, round_up(image.footer.current_size >> 24, SECTOR))]
     total = sum(counted) - (256 * sum(byte > 127 for byte in counted) if batmap.version == 0x00010001 else 0)  # noqa: PLR2004
     if batmap.checksum != ~total & 0xFFFF_FFFF:
-        yield Fault(
+        return Fault(
             "the checksum of the batmap is wrong",
             batmap.span("checksum"),
             expected=f"0x{~total & 0xFFFF_FFFF:08x}",
             found=f"0x{batmap.checksum:08x}",
         )
+    return None
 
 
 @rule(
@@ -230,7 +235,7 @@ def batmap_checksum(batmap: Batmap, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="vhd-util check",
 )
-def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
+def batmap_marks_unused_block(table: Table, image: Image) -> Fault | None:
     """The batmap calls a block full that is not in use.
 
     Checks: each set bit of the batmap against the table, for the blocks of the disk.
@@ -240,16 +245,17 @@ def batmap_marks_unused_block(table: Table, image: Image) -> Iterator[Fault]:
     wrong = table.full_unused
     if wrong.count and image.batmap is not None and not _misplaced(image.batmap, image):
         blocks = ", ".join(str(block) for block, _ in wrong.examples)
-        yield Fault(
+        return Fault(
             f"the batmap calls {count(wrong.count, 'unused block')} full",
             Span(image.batmap.map_offset + wrong.examples[0][0] // 8, 1, "batmap_map"),
             expected="clear bits for unused blocks",
             found=f"set bits for blocks {blocks}" + (", ..." if wrong.count > len(wrong.examples) else ""),
         )
+    return None
 
 
 @rule("VHD414", "encrypted", part="batmap", severity=WARNING, spec="blktap: vhd.h")
-def encrypted(batmap: Batmap) -> Iterator[Fault]:
+def encrypted(batmap: Batmap) -> Fault | None:
     """The image's data is encrypted.
 
     Checks: the key hash flag of a batmap of version 1.2.
@@ -257,7 +263,8 @@ def encrypted(batmap: Batmap) -> Iterator[Fault]:
     Fix: decrypt it where the key is, with XenServer's vhd-util copy.
     """
     if _is_batmap(batmap) and batmap.encrypted:
-        yield Fault("the data is encrypted", batmap.span("key_hash_cookie"), expected="0", found="1")
+        return Fault("the data is encrypted", batmap.span("key_hash_cookie"), expected="0", found="1")
+    return None
 
 
 @rule(
@@ -268,7 +275,7 @@ def encrypted(batmap: Batmap) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks: sector bitmap",
 )
-def empty_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+def empty_bitmap(bitmaps: Bitmaps, image: Image) -> Fault | None:
     """A block is in use and its sector bitmap is empty.
 
     Checks: with `--deep`, the bitmap of each block in use.
@@ -277,7 +284,8 @@ def empty_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     Fix: decide which reader is right, and write the disk into a new image with that one.
     """
     if bitmaps.empty.count:
-        yield _bitmap_fault(bitmaps.empty, image, f"{count(bitmaps.empty.count, 'block')} in use with an empty bitmap")
+        return _bitmap_fault(bitmaps.empty, image, f"{count(bitmaps.empty.count, 'block')} in use with an empty bitmap")
+    return None
 
 
 @rule(
@@ -288,7 +296,7 @@ def empty_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks: sector bitmap",
 )
-def partial_bitmaps(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+def partial_bitmaps(bitmaps: Bitmaps, image: Image) -> Fault | None:
     """Some sectors of blocks in use are marked as empty.
 
     Checks: with `--deep`, the bitmaps of a dynamic disk's blocks.
@@ -297,7 +305,8 @@ def partial_bitmaps(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     Fix: if readers must agree, write the disk into a new image, with the reader that is right.
     """
     if bitmaps.partial.count and image.footer is not None and image.footer.disk_type != DIFFERENCING:
-        yield _bitmap_fault(bitmaps.partial, image, f"{count(bitmaps.partial.count, 'block')} with a partial bitmap")
+        return _bitmap_fault(bitmaps.partial, image, f"{count(bitmaps.partial.count, 'block')} with a partial bitmap")
+    return None
 
 
 @rule(
@@ -307,7 +316,7 @@ def partial_bitmaps(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     severity=NOTE,
     spec="Block Allocation Table and Data Blocks: sector bitmap",
 )
-def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Fault | None:
     """The rest of a sector bitmap holds something.
 
     Checks: with `--deep`, what follows the last bit of a bitmap in its sector is all zeros or all ones.
@@ -315,13 +324,14 @@ def bitmap_padding(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     Fix: write the disk into a new image.
     """
     if bitmaps.padding.count:
-        yield _bitmap_fault(
+        return _bitmap_fault(
             bitmaps.padding, image, f"{count(bitmaps.padding.count, 'bitmap')} with something behind it"
         )
+    return None
 
 
 @rule("VHD423", "batmap-contradicts-bitmap", part="bitmaps", severity=WARNING, doubts="data", spec="blktap: libvhd")
-def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Fault | None:
     """The batmap calls a block full whose bitmap is not.
 
     Checks: with `--deep`, the bitmaps of the blocks that the batmap marks.
@@ -330,7 +340,8 @@ def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]
     """
     if bitmaps.contradicted.count:
         many = count(bitmaps.contradicted.count, "block")
-        yield _bitmap_fault(bitmaps.contradicted, image, f"the batmap calls {many} full that the bitmaps do not")
+        return _bitmap_fault(bitmaps.contradicted, image, f"the batmap calls {many} full that the bitmaps do not")
+    return None
 
 
 @rule(
@@ -341,7 +352,7 @@ def batmap_contradicts_bitmap(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]
     doubts="data",
     spec="Block Allocation Table and Data Blocks: sector bitmap",
 )
-def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
+def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Fault | None:
     """Sectors that the bitmap calls empty hold data.
 
     Checks: with `--deep`, in a stream, the data of the sectors whose bits are clear. From a file no data is read.
@@ -351,7 +362,8 @@ def data_in_empty_sectors(bitmaps: Bitmaps, image: Image) -> Iterator[Fault]:
     """
     if bitmaps.unmarked.count:
         many = count(bitmaps.unmarked.count, "block")
-        yield _bitmap_fault(bitmaps.unmarked, image, f"{many} with data in sectors that the bitmap calls empty")
+        return _bitmap_fault(bitmaps.unmarked, image, f"{many} with data in sectors that the bitmap calls empty")
+    return None
 
 
 def _bitmap_fault(blocks: Blocks, image: Image, message: str) -> Fault:

@@ -65,7 +65,7 @@ def whose(chain: Chain, name: str) -> str:
     doubts="data",
     spec="Dynamic Disk Header Format: Parent Unique ID",
 )
-def parent_missing(chain: Chain) -> Iterator[Fault]:
+def parent_missing(chain: Chain) -> Fault | None:
     """A parent is not among the files that were given.
 
     Checks: each differencing disk of the chain finds a file whose unique ID is its parent unique ID.
@@ -74,26 +74,24 @@ def parent_missing(chain: Chain) -> Iterator[Fault]:
     Fix: give the file that has this ID too. Its name may have changed, and only the ID counts.
     """
     if chain.end not in ("missing", "without-id"):
-        return
+        return None
     name, image = chain.last
     of = whose(chain, name)
     if chain.end == "without-id":
-        yield Fault(
+        return Fault(
             f"the parent{of} has no ID, so that no file can be told to be it",
             stated_at(chain, "parent_unique_id"),
             "the parent's ID",
             "zeros",
             "merge the disk with its parent on XenServer, which takes a parent without an ID for a raw disk",
         )
-    else:
-        among = count(chain.given, "image") + " given" if chain.given else "images given: there are none"
-        yield Fault(
-            f"the parent{of} is not among the {among}",
-            stated_at(chain, "parent_unique_id"),
-            expected=_stated(image),
-            found="no file with this ID"
-            + (f"; {count(chain.unread, 'file')} could not be read" if chain.unread else ""),
-        )
+    among = count(chain.given, "image") + " given" if chain.given else "images given: there are none"
+    return Fault(
+        f"the parent{of} is not among the {among}",
+        stated_at(chain, "parent_unique_id"),
+        expected=_stated(image),
+        found="no file with this ID" + (f"; {count(chain.unread, 'file')} could not be read" if chain.unread else ""),
+    )
 
 
 @rule(
@@ -105,7 +103,7 @@ def parent_missing(chain: Chain) -> Iterator[Fault]:
     doubts="data",
     spec="Hard Disk Footer Format: Unique ID",
 )
-def parent_id_twice(chain: Chain) -> Iterator[Fault]:
+def parent_id_twice(chain: Chain) -> Fault | None:
     """Two of the files that were given have the ID of a parent.
 
     Checks: one file, and no more, has the ID that a differencing disk of the chain states for its parent. Two names of
@@ -116,12 +114,13 @@ def parent_id_twice(chain: Chain) -> Iterator[Fault]:
     """
     if chain.end == "twice":
         name, image = chain.last
-        yield Fault(
+        return Fault(
             f"several files have the ID of the parent{whose(chain, name)}",
             stated_at(chain, "parent_unique_id"),
             expected=f"one file with the ID {as_uuid(header_of(image).parent_unique_id)}",
             found=", ".join(map(short, chain.at_end)),
         )
+    return None
 
 
 @rule(
@@ -133,7 +132,7 @@ def parent_id_twice(chain: Chain) -> Iterator[Fault]:
     doubts="data",
     spec="winerror.h: ERROR_VHD_CHILD_PARENT_ID_MISMATCH; vhd-util check; 7-Zip",
 )
-def parent_id_differs(chain: Chain) -> Iterator[Fault]:
+def parent_id_differs(chain: Chain) -> Fault | None:
     """A file has the name of a parent, and another ID.
 
     Checks: where a parent is missing, the names of the files that were given against the names that the child states.
@@ -143,13 +142,14 @@ def parent_id_differs(chain: Chain) -> Iterator[Fault]:
     """
     if chain.end == "missing" and chain.at_end:
         name, image = chain.last
-        yield Fault(
+        return Fault(
             f"a file has the name of the parent{whose(chain, name)}, and another ID",
             stated_at(chain, "parent_unique_id"),
             expected=f"the ID {as_uuid(header_of(image).parent_unique_id)}",
             found=", ".join(map(short, chain.at_end)),
             related=(stated_at(chain, "parent_unicode_name"),),
         )
+    return None
 
 
 @rule(

@@ -12,8 +12,6 @@ from vhdcheck.units import SECTOR
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.image import Image
 
 READS_COPY = "qemu, oslo.utils, ocaml-vhd and Xen Orchestra read the copy"
@@ -32,7 +30,7 @@ HIDES_LATE = (0x00000001, 0x00010001)
     doubts="description",
     spec="Hard Disk Footer Format: Cookie",
 )
-def footer_cookie(footer: Footer) -> Iterator[Fault]:
+def footer_cookie(footer: Footer) -> Fault | None:
     """The footer does not begin with "conectix".
 
     Checks: the first 8 bytes of the footer.
@@ -42,13 +40,14 @@ def footer_cookie(footer: Footer) -> Iterator[Fault]:
     if footer.cookie != COOKIE:
         poisoned = footer.cookie == POISONED_COOKIE
         what = "XenServer disabled this image on purpose" if poisoned else "its mark is damaged, and the rest is intact"
-        yield Fault(
+        return Fault(
             f"the footer is not marked as one: {what}",
             footer.span("cookie"),
             expected="conectix",
             found=footer.cookie.decode("ascii", "backslashreplace"),
             fix="ask the sender why it was disabled" if poisoned else "write the mark again",
         )
+    return None
 
 
 @rule(
@@ -60,7 +59,7 @@ def footer_cookie(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format",
 )
-def footer_at_end_missing(image: Image) -> Iterator[Fault]:
+def footer_at_end_missing(image: Image) -> Fault | None:
     """The file does not end with a footer; only the copy at its start is left.
 
     Checks: the last 512 (or 511) bytes of the file.
@@ -69,12 +68,13 @@ def footer_at_end_missing(image: Image) -> Iterator[Fault]:
     Fix: transfer the image again. If nothing but the footer is missing, its copy can take its place.
     """
     if image.tail is None and image.stray is None and image.footer is image.copy:
-        yield Fault(
+        return Fault(
             "the footer at the end of the file is missing",
             Span(max(0, image.size - SECTOR), min(SECTOR, image.size), "footer"),
             expected="conectix",
             found="no footer; its copy at 0x0 is intact",
         )
+    return None
 
 
 def is_of_old_kind(footer: Footer) -> bool:
@@ -103,7 +103,7 @@ def _how_wrong(footer: Footer) -> str:
     doubts="description",
     spec="Hard Disk Footer Format: Checksum",
 )
-def footer_checksum(image: Image) -> Iterator[Fault]:
+def footer_checksum(image: Image) -> list[Fault]:
     """A footer's checksum does not match its bytes.
 
     Checks: the one's complement of the sum of the footer's bytes, with the field itself counted as zero. The copy is
@@ -112,25 +112,39 @@ def footer_checksum(image: Image) -> Iterator[Fault]:
     Fix: if the other footer is intact, it can take the place of this one. If none is intact and all fields of this one
         confirm one another, the checksum alone can be put right. Otherwise ask for the image again.
     """
-    footers = (image.footer, image.copy) if image.footer is not image.copy else (image.footer,)
-    for footer in footers:
-        if footer is None or footer.is_signed or _is_hidden_late(footer):
-            if image.copy is not None and footer is not None and image.copy.raw == footer.raw:
-                return
-            continue
-        where = "footer" if footer.where == "footer" else "copy of the footer"
-        other = image.copy if footer is image.footer else image.footer
-        good = other is not None and other is not footer and other.is_signed
-        yield Fault(
-            f"the checksum of the {where} is wrong{_how_wrong(footer)}",
-            footer.span("checksum"),
-            expected=f"0x{footer.computed_checksum:08x}",
-            found=f"0x{footer.checksum:08x}",
-            fix="put the other footer, which is intact, in its place"
-            if good
-            else "no footer is intact. If all fields of this one confirm one another, the checksum can be put right."
-            " Otherwise ask for the image again",
-        )
+    footer, copy = image.footer, image.copy
+    if footer is None or (_is_sound(footer) and (copy is None or copy.raw == footer.raw)):
+        return []
+    return [_wrong_checksum(image, each) for each in _footers(image) if not _is_sound(each)]
+
+
+def _wrong_checksum(image: Image, footer: Footer) -> Fault:
+    where = "footer" if footer.where == "footer" else "copy of the footer"
+    other = image.copy if footer is image.footer else image.footer
+    good = other is not None and other is not footer and other.is_signed
+    return Fault(
+        f"the checksum of the {where} is wrong{_how_wrong(footer)}",
+        footer.span("checksum"),
+        expected=f"0x{footer.computed_checksum:08x}",
+        found=f"0x{footer.checksum:08x}",
+        fix="put the other footer, which is intact, in its place"
+        if good
+        else "no footer is intact. If all fields of this one confirm one another, the checksum can be put right."
+        " Otherwise ask for the image again",
+    )
+
+
+def _footers(image: Image) -> list[Footer]:
+    """List the footer that is judged and its copy, if they are two."""
+    footer, copy = image.footer, image.copy
+    if copy is None or copy is footer or footer is None:
+        return [] if footer is None else [footer]
+    return [footer, copy]
+
+
+def _is_sound(footer: Footer) -> bool:
+    """Say whether a footer's checksum is right, or as an old blktap left it."""
+    return footer.is_signed or _is_hidden_late(footer)
 
 
 def _unhidden(footer: Footer) -> bytes:
@@ -164,7 +178,7 @@ def is_hidden_in_copy(image: Image) -> bool:
     doubts="description",
     spec="blktap: libvhd",
 )
-def footer_checksum_before_hiding(image: Image) -> Iterator[Fault]:
+def footer_checksum_before_hiding(image: Image) -> list[Fault]:
     """A footer's checksum was not renewed when the image was hidden.
 
     Checks: in images of blktap 0.1 and 1.1, the checksum with the hidden flag counted as zero, of both footers.
@@ -172,15 +186,16 @@ def footer_checksum_before_hiding(image: Image) -> Iterator[Fault]:
         its sum is wrong, 7-Zip refuses both.
     Fix: take the flag off, and the checksum is right again. Or export the newest disk of the chain instead.
     """
-    footers = (image.footer, image.copy) if image.footer is not image.copy else (image.footer,)
-    for footer in footers:
-        if footer is not None and footer.hidden and not footer.is_signed and _is_hidden_late(footer):
-            yield Fault(
-                "the checksum is right only if the hidden flag is left out of it",
-                footer.span("checksum"),
-                expected=f"0x{footer.computed_checksum:08x}",
-                found=f"0x{footer.checksum:08x}",
-            )
+    return [
+        Fault(
+            "the checksum is right only if the hidden flag is left out of it",
+            footer.span("checksum"),
+            expected=f"0x{footer.computed_checksum:08x}",
+            found=f"0x{footer.checksum:08x}",
+        )
+        for footer in _footers(image)
+        if footer.hidden and not footer.is_signed and _is_hidden_late(footer)
+    ]
 
 
 @rule(
@@ -192,7 +207,7 @@ def footer_checksum_before_hiding(image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format",
 )
-def footer_cut_short(footer: Footer) -> Iterator[Fault]:
+def footer_cut_short(footer: Footer) -> Fault | None:
     """The last byte of the file is missing.
 
     Checks: a footer of 511 bytes has bit 1 of its features clear, as Virtual PC wrote them before 2004.
@@ -201,12 +216,13 @@ def footer_cut_short(footer: Footer) -> Iterator[Fault]:
     Fix: transfer the image again. Or put the byte back: the checksum shows that it was a zero.
     """
     if len(footer.raw) == layout.SHORT_FOOTER_SIZE and footer.features & 2:
-        yield Fault(
+        return Fault(
             "the footer is one byte short: the last byte of the file is missing",
             Span(footer.offset, len(footer.raw), footer.where),
             expected="512 bytes",
             found="511 bytes",
         )
+    return None
 
 
 @rule(
@@ -217,7 +233,7 @@ def footer_cut_short(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format",
 )
-def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
+def footer_of_511_bytes(footer: Footer) -> Fault | None:
     """The footer has 511 bytes, as Virtual PC wrote it before 2004.
 
     Checks: the length of the footer.
@@ -225,12 +241,13 @@ def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
     Fix: write the disk into a new image.
     """
     if is_of_old_kind(footer):
-        yield Fault(
+        return Fault(
             "the footer is of the old kind, one byte shorter",
             Span(footer.offset, len(footer.raw), footer.where),
             expected="512 bytes",
             found="511 bytes",
         )
+    return None
 
 
 @rule(
@@ -242,7 +259,7 @@ def footer_of_511_bytes(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Dynamic Disk Header Format",
 )
-def footer_copy_missing(image: Image) -> Iterator[Fault]:
+def footer_copy_missing(image: Image) -> Fault | None:
     """A dynamic disk does not begin with a copy of its footer.
 
     Checks: the first 512 bytes of a dynamic or differencing disk.
@@ -253,13 +270,14 @@ def footer_copy_missing(image: Image) -> Iterator[Fault]:
     footer = image.footer
     if footer is not None and footer.is_sparse and image.copy is None:
         alone = not footer.offset
-        yield Fault(
+        return Fault(
             "the copy of the footer at the start of the file is missing",
             Span(0, min(SECTOR, image.size), "footer_copy"),
             expected="conectix",
             found="the footer itself: the file has nothing else" if alone else "something else",
             fix="transfer the image again: all but its footer is missing" if alone else "",
         )
+    return None
 
 
 @rule(
@@ -271,7 +289,7 @@ def footer_copy_missing(image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Dynamic Disk Header Format",
 )
-def footer_copies_differ(image: Image) -> Iterator[Fault]:
+def footer_copies_differ(image: Image) -> Fault | None:
     """The footer and its copy disagree.
 
     Checks: every field of the footer at the end against the copy at the start, where the file has both and the disk is
@@ -283,15 +301,15 @@ def footer_copies_differ(image: Image) -> Iterator[Fault]:
     """
     footer, copy = image.footer, image.copy
     if footer is None or copy is None or footer is copy or footer.disk_type == FIXED:
-        return
+        return None
     length = min(len(footer.raw), len(copy.raw))
     if footer.raw[:length] == copy.raw[:length] or is_hidden_in_copy(image):
-        return
+        return None
     fields = [name for name in layout.fields(layout.FOOTER) if getattr(footer, name) != getattr(copy, name)]
     if length < layout.FOOTER_SIZE and footer.reserved == copy.reserved[: len(footer.reserved)]:
         fields.remove("reserved")
     telling = [name for name in fields if name != "checksum"] or fields or ["features"]
-    yield Fault(
+    return Fault(
         f"the footer and its copy differ in {', '.join(fields) or 'byte order'}: {READS_COPY}; {READS_TAIL}",
         footer.span(telling[0]),
         expected=f"{telling[0]} {_shown(getattr(copy, telling[0]))}, as in the copy",
@@ -313,7 +331,7 @@ def _shown(value: bytes | int) -> str:
     doubts="description",
     spec="Hard Disk Footer Format: all values are in network byte order",
 )
-def footer_little_endian(image: Image) -> Iterator[Fault]:
+def footer_little_endian(image: Image) -> list[Fault]:
     """The footer's numbers are written little-endian.
 
     Checks: the features and the version, whose values are known, the wrong way round. The footer's other numbers are
@@ -322,12 +340,13 @@ def footer_little_endian(image: Image) -> Iterator[Fault]:
         of another size.
     Fix: turn the numbers round in the program that writes the image, or in a copy of the image.
     """
-    footers = (image.footer, image.copy) if image.footer is not image.copy else (image.footer,)
-    for footer in footers:
-        if footer is not None and footer.is_little_endian:
-            yield Fault(
-                "the numbers in the footer are written little-endian",
-                footer.span("file_format_version"),
-                expected="00 01 00 00",
-                found=footer.raw[12:16].hex(" "),
-            )
+    return [
+        Fault(
+            "the numbers in the footer are written little-endian",
+            footer.span("file_format_version"),
+            expected="00 01 00 00",
+            found=footer.raw[12:16].hex(" "),
+        )
+        for footer in _footers(image)
+        if footer.is_little_endian
+    ]

@@ -14,8 +14,6 @@ from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.image import FileEnds, Image
 
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     doubts="data",
     spec="Hard Disk Footer Format",
 )
-def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
+def no_footer(file: FileEnds, image: Image) -> Fault | None:
     """There is no footer anywhere: the file is not a VHD.
 
     Checks: "conectix" in the last 512 or 511 bytes, in the last 64 KiB with something behind it, at the start, and at
@@ -39,26 +37,25 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
         joined by Virtual PC.
     """
     if image.footer is not None or image.lookalike is not None or _is_killed(file):
-        return
+        return None
     if not file.size:
-        yield Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
-    elif file.size < SHORT_FOOTER_SIZE:
-        yield Fault(
+        return Fault("the file is empty", Span(0, 0, "file"), "a footer", "0 bytes", "transfer or make the image again")
+    if file.size < SHORT_FOOTER_SIZE:
+        return Fault(
             "the file is shorter than a footer",
             Span(0, file.size, "file"),
             expected="at least 512 bytes",
             found=f"{file.size} bytes",
             fix="transfer or make the image again: next to nothing of it is here",
         )
-    else:
-        mangled = b"\xef\xbf\xbd" in file.head[:1024] + file.tail
-        yield Fault(
-            "there is no footer" + ("; the file went through a conversion of text (UTF-8)" if mangled else ""),
-            Span(file.size - min(SECTOR, file.size), min(SECTOR, file.size), "footer"),
-            expected="conectix",
-            found=file.tail[-FOOTER_SIZE:][:8].hex(" "),
-            fix="transfer the file again, in binary mode" if mangled else "",
-        )
+    mangled = b"\xef\xbf\xbd" in file.head[:1024] + file.tail
+    return Fault(
+        "there is no footer" + ("; the file went through a conversion of text (UTF-8)" if mangled else ""),
+        Span(file.size - min(SECTOR, file.size), min(SECTOR, file.size), "footer"),
+        expected="conectix",
+        found=file.tail[-FOOTER_SIZE:][:8].hex(" "),
+        fix="transfer the file again, in binary mode" if mangled else "",
+    )
 
 
 @rule(
@@ -70,7 +67,7 @@ def no_footer(file: FileEnds, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="the other format's own",
 )
-def other_format(_file: FileEnds, image: Image) -> Iterator[Fault]:
+def other_format(_file: FileEnds, image: Image) -> Fault | None:
     """The file is of another format.
 
     Checks: if there is no footer, the marks of VHDX, VMDK, VDI, QCOW2, of raw disks, CDs, archives, compressed files,
@@ -81,7 +78,8 @@ def other_format(_file: FileEnds, image: Image) -> Iterator[Fault]:
     found = image.lookalike
     if image.footer is None and found is not None:
         place = Span(found.offset, found.length, "file")
-        yield Fault(f"this is {found.name}, not a VHD", place, "a VHD", found.name, found.fix)
+        return Fault(f"this is {found.name}, not a VHD", place, "a VHD", found.name, found.fix)
+    return None
 
 
 def _is_killed(file: FileEnds) -> bool:
@@ -97,7 +95,7 @@ def _is_killed(file: FileEnds) -> bool:
     doubts="data",
     spec="blktap: vhd_kill_footer",
 )
-def footer_killed(file: FileEnds) -> Iterator[Fault]:
+def footer_killed(file: FileEnds) -> Fault | None:
     """XenServer overwrote the footer because the image was in use.
 
     Checks: the last 512 bytes are not all 0xC7.
@@ -105,12 +103,13 @@ def footer_killed(file: FileEnds) -> Iterator[Fault]:
     Fix: detach the disk and take the image again. After a crash, repair it on XenServer first (vhd-util repair).
     """
     if _is_killed(file):
-        yield Fault(
+        return Fault(
             "the footer was destroyed on purpose while the image was in use",
             Span(file.size - FOOTER_SIZE, FOOTER_SIZE, "footer"),
             expected="conectix",
             found="512 bytes of 0xc7",
         )
+    return None
 
 
 @rule(
@@ -122,7 +121,7 @@ def footer_killed(file: FileEnds) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format",
 )
-def trailing_bytes(image: Image) -> Iterator[Fault]:
+def trailing_bytes(image: Image) -> Fault | None:
     """Something follows the footer.
 
     Checks: if the file does not end with a footer, its last 64 KiB, at any offset; of a fixed disk, the places where it
@@ -134,11 +133,11 @@ def trailing_bytes(image: Image) -> Iterator[Fault]:
         longer file of a fixed disk, that is a raw disk now, with an old footer in the middle.
     """
     if image.stray is None:
-        return
+        return None
     end = image.stray.offset + len(image.stray.raw)
     behind = image.size - end
     what = "; the file was enlarged, or something was appended to it" if behind >= SEARCH - FOOTER_SIZE else ""
-    yield Fault(
+    return Fault(
         f"the footer, at 0x{image.stray.offset:x}, is followed by {count(behind, 'byte')}{what}",
         Span(end, behind, "file"),
         expected=f"a file of {grouped(end)} bytes",
@@ -162,7 +161,7 @@ def trailing_bytes(image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
 )
-def truncated(image: Image) -> Iterator[Fault]:
+def truncated(image: Image) -> Fault | None:
     """The end of the file is missing, and blocks with it.
 
     Checks: if the footer at the end is missing, the end of the last block against the length of the file.
@@ -173,16 +172,17 @@ def truncated(image: Image) -> Iterator[Fault]:
         whole = image.table.claimed_end + FOOTER_SIZE
         if image.table.used and whole > image.size + FOOTER_SIZE:
             lost = count(image.table.past_end.count, "block")
-            yield Fault(
+            return Fault(
                 f"the file is truncated: at least {exact(whole - image.size)} are missing, and {lost} with them",
                 Span(image.size, whole - image.size, "file"),
                 expected=f"at least {grouped(whole)} bytes",
                 found=f"{grouped(image.size)} bytes",
             )
+    return None
 
 
 @rule("VHD606", "length-not-in-sectors", part="image", severity=WARNING, doubts="data", spec="vhd-util check")
-def length_not_in_sectors(image: Image) -> Iterator[Fault]:
+def length_not_in_sectors(image: Image) -> Fault | None:
     """The file is not a whole number of sectors long.
 
     Checks: the length is a multiple of 512, or one byte less for a footer of 511 bytes.
@@ -191,12 +191,13 @@ def length_not_in_sectors(image: Image) -> Iterator[Fault]:
     """
     short = image.tail is not None and len(image.tail.raw) == SHORT_FOOTER_SIZE
     if image.tail is not None and image.size % SECTOR != (SHORT_FOOTER_SIZE if short else 0):
-        yield Fault(
+        return Fault(
             "the file is not a whole number of sectors long",
             Span(image.size - image.size % SECTOR, image.size % SECTOR, "file"),
             expected="a multiple of 512",
             found=f"{grouped(image.size)} bytes: {image.size % SECTOR} over",
         )
+    return None
 
 
 def _fixed_length(image: Image) -> tuple[int, int] | None:
@@ -216,7 +217,7 @@ def _fixed_length(image: Image) -> tuple[int, int] | None:
     doubts="data",
     spec="Hard Disk Footer Format",
 )
-def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
+def fixed_disk_truncated(image: Image) -> Fault | None:
     """A fixed disk's file is shorter than the disk.
 
     Checks: the length of the file is the current size and the footer. vhd-util does not compare them.
@@ -226,12 +227,13 @@ def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
     """
     lengths = _fixed_length(image)
     if lengths is not None and lengths[1] < lengths[0]:
-        yield Fault(
+        return Fault(
             f"{exact(lengths[0] - lengths[1])} of the disk are missing",
             Span(0, image.size, "file"),
             expected=f"{grouped(lengths[0])} bytes",
             found=f"{grouped(lengths[1])} bytes",
         )
+    return None
 
 
 @rule(
@@ -242,7 +244,7 @@ def fixed_disk_truncated(image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format; Azure",
 )
-def fixed_disk_longer(image: Image) -> Iterator[Fault]:
+def fixed_disk_longer(image: Image) -> Fault | None:
     """A fixed disk's file is longer than the disk and its footer.
 
     Checks: the length of the file is the current size and the footer.
@@ -253,16 +255,17 @@ def fixed_disk_longer(image: Image) -> Iterator[Fault]:
     lengths = _fixed_length(image)
     if image.footer is not None and lengths is not None and lengths[1] > lengths[0]:
         over = lengths[1] - lengths[0]
-        yield Fault(
+        return Fault(
             f"{exact(over)} between the end of the disk and the footer belong to nothing",
             Span(image.footer.current_size, over, "file"),
             expected=f"{grouped(lengths[0])} bytes",
             found=f"{grouped(lengths[1])} bytes",
         )
+    return None
 
 
 @rule("VHD609", "vhd-in-vhd", part="file", severity=WARNING, doubts="data", spec="qemu: vpc_probe")
-def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
+def vhd_in_vhd(file: FileEnds, image: Image) -> Fault | None:
     """A fixed disk's content is itself a VHD: it was wrapped twice.
 
     Checks: the last sector of the disk is not a footer.
@@ -272,16 +275,17 @@ def vhd_in_vhd(file: FileEnds, image: Image) -> Iterator[Fault]:
     """
     inner = file.tail[-2 * FOOTER_SIZE : -FOOTER_SIZE]
     if image.tail is not None and image.tail.disk_type == FIXED and len(inner) == FOOTER_SIZE and is_footer(inner):
-        yield Fault(
+        return Fault(
             "the disk's last sector is a footer: the image was wrapped twice",
             Span(file.size - 2 * FOOTER_SIZE, FOOTER_SIZE, "data"),
             expected="the guest's data",
             found="conectix",
         )
+    return None
 
 
 @rule("VHD610", "content-looks-like-image", part="file", severity=WARNING, spec="CVE-2024-32498; qemu: vpc_probe")
-def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
+def content_looks_like_image(file: FileEnds, image: Image) -> Fault | None:
     """A fixed disk's first sector looks like another disk image.
 
     Checks: the first bytes of the disk against the marks of VHD, VHDX, QCOW2, VMDK, VDI and LUKS.
@@ -291,14 +295,15 @@ def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
         open a fixed disk that begins with "conectix", whatever it is told.
     """
     if image.footer is None or image.footer.disk_type != FIXED or image.footer.offset == 0:
-        return
+        return None
     if (found := recognise_content(file.head)) is not None:
-        yield Fault(
+        return Fault(
             f"the disk begins like {found.name}",
             Span(found.offset, found.length, "data"),
             expected="a boot sector, or nothing",
             found=found.name,
         )
+    return None
 
 
 @rule(
@@ -310,7 +315,7 @@ def content_looks_like_image(file: FileEnds, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="CVE-2024-32498; qemu: vpc_probe",
 )
-def two_images(file: FileEnds, image: Image) -> Iterator[Fault]:
+def two_images(file: FileEnds, image: Image) -> Fault | None:
     """A fixed disk begins with a sound footer of another image.
 
     Checks: the first sector of a fixed disk is not a footer with a good checksum.
@@ -320,15 +325,16 @@ def two_images(file: FileEnds, image: Image) -> Iterator[Fault]:
     """
     head = file.head[:FOOTER_SIZE]
     if image.tail is None or image.tail.disk_type != FIXED or image.tail.offset == 0 or not is_footer(head):
-        return
+        return None
     first = Footer.parse(head, 0, "data")
     if first.checksum == first.computed_checksum:
         place = Span(0, FOOTER_SIZE, "data")
-        yield Fault("the disk begins with the footer of another image", place, "the guest's data", "conectix")
+        return Fault("the disk begins with the footer of another image", place, "the guest's data", "conectix")
+    return None
 
 
 @rule("VHD650", "not-seen", part="image", severity=ERROR, doubts="data", spec="none: a limit of streams")
-def not_seen(image: Image) -> Iterator[Fault]:
+def not_seen(image: Image) -> list[Fault]:
     """A part of the image had passed in a stream before anything said where it is.
 
     Checks: in a stream, the table, the batmap and the parent locators come behind the header that points at them.
@@ -336,5 +342,5 @@ def not_seen(image: Image) -> Iterator[Fault]:
         XenServer's and Xen Orchestra's imports, cannot read it either.
     Fix: check it as a file, or write the disk into a new image, which puts its parts in order.
     """
-    for part in dict.fromkeys(image.unseen):
-        yield Fault(f"the {part.words} passed before it was known where it is", part)
+    parts = dict.fromkeys(image.unseen)
+    return [Fault(f"the {part.words} passed before it was known where it is", part) for part in parts]

@@ -15,8 +15,6 @@ from vhdcheck.units import count
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.image import Image
 
 TAP_VERSION = 0x00010003
@@ -34,7 +32,7 @@ TAP_0_1 = 0x00000001
     doubts="description",
     spec="Hard Disk Footer Format: File Format Version",
 )
-def footer_version(footer: Footer) -> Iterator[Fault]:
+def footer_version(footer: Footer) -> Fault | None:
     """The footer states a file format version other than 1.0.
 
     Checks: the version field is 0x00010000.
@@ -43,12 +41,13 @@ def footer_version(footer: Footer) -> Iterator[Fault]:
     """
     if footer.file_format_version != FORMAT_VERSION:
         swapped = footer.file_format_version.to_bytes(4, "little") == FORMAT_VERSION.to_bytes(4, "big")
-        yield Fault(
+        return Fault(
             "the file format version is not 1.0" + ("; it is written little-endian" if swapped else ""),
             footer.span("file_format_version"),
             expected=f"0x{FORMAT_VERSION:08x}",
             found=f"0x{footer.file_format_version:08x}",
         )
+    return None
 
 
 @rule(
@@ -59,7 +58,7 @@ def footer_version(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Features",
 )
-def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
+def reserved_feature_clear(footer: Footer) -> Fault | None:
     """A feature bit that must always be set is clear.
 
     Checks: bit 1 of the features.
@@ -67,13 +66,14 @@ def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
     Fix: set the bit. A footer of 511 bytes may have it clear, and becomes one of 512 bytes in a new image.
     """
     if not footer.features & 2:
-        yield Fault(
+        return Fault(
             "the reserved feature bit, which must always be set, is clear",
             footer.span("features"),
             expected="0x00000002",
             found=f"0x{footer.features:08x}",
             fix="write the disk into a new image" if is_of_old_kind(footer) else "set the bit",
         )
+    return None
 
 
 @rule(
@@ -84,7 +84,7 @@ def reserved_feature_clear(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Features",
 )
-def unknown_features(footer: Footer) -> Iterator[Fault]:
+def unknown_features(footer: Footer) -> Fault | None:
     """Feature bits are set that the specification does not know.
 
     Checks: all bits of the features but 0 and 1.
@@ -92,16 +92,17 @@ def unknown_features(footer: Footer) -> Iterator[Fault]:
     Fix: clear these bits.
     """
     if footer.features & ~3:
-        yield Fault(
+        return Fault(
             "feature bits are set that have no meaning",
             footer.span("features"),
             expected="0x00000002 or 0x00000003",
             found=f"0x{footer.features:08x}",
         )
+    return None
 
 
 @rule("VHD108", "temporary-disk", part="footer", severity=WARNING, spec="Hard Disk Footer Format: Features")
-def temporary_disk(footer: Footer) -> Iterator[Fault]:
+def temporary_disk(footer: Footer) -> Fault | None:
     """The image is marked as a temporary disk.
 
     Checks: bit 0 of the features.
@@ -109,12 +110,13 @@ def temporary_disk(footer: Footer) -> Iterator[Fault]:
     Fix: clear the bit if the image is to be kept.
     """
     if footer.features & 1:
-        yield Fault(
+        return Fault(
             "the disk is marked as temporary; a host may delete it at shutdown",
             footer.span("features"),
             expected="0x00000002",
             found=f"0x{footer.features:08x}",
         )
+    return None
 
 
 @rule(
@@ -125,7 +127,7 @@ def temporary_disk(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Time Stamp; vhd-util check",
 )
-def created_in_future(footer: Footer, now: float) -> Iterator[Fault]:
+def created_in_future(footer: Footer, now: float) -> Fault | None:
     """The image was created in the future.
 
     Checks: the time stamp is at most 30 minutes ahead of this machine's clock.
@@ -135,17 +137,18 @@ def created_in_future(footer: Footer, now: float) -> Iterator[Fault]:
     Fix: set the time to one that has been. If it is a few hours ahead, waiting helps too.
     """
     if footer.timestamp + EPOCH - now > CLOCK_SLACK:
-        yield Fault(
+        return Fault(
             f"the creation time lies in the future{meant(footer.timestamp, now)}",
             footer.span("timestamp"),
             expected=f"at most {date(now + CLOCK_SLACK)}",
             found=date(footer.timestamp + EPOCH),
             fix=remedy(footer.timestamp, now),
         )
+    return None
 
 
 @rule("VHD114", "clock-ahead", part="footer", severity=NOTE, spec="Hard Disk Footer Format: Time Stamp; DiscUtils")
-def clock_ahead(footer: Footer, now: float) -> Iterator[Fault]:
+def clock_ahead(footer: Footer, now: float) -> Fault | None:
     """The image was created a few minutes in the future.
 
     Checks: the time stamp against this machine's clock, up to 30 minutes ahead.
@@ -154,12 +157,13 @@ def clock_ahead(footer: Footer, now: float) -> Iterator[Fault]:
     """
     ahead = footer.timestamp + EPOCH - now
     if 60 < ahead <= CLOCK_SLACK:  # noqa: PLR2004 (a minute is nobody's fault)
-        yield Fault(
+        return Fault(
             f"the creation time is {int(ahead // 60)} min ahead of this machine's clock",
             footer.span("timestamp"),
             expected=f"at most {date(now)}",
             found=date(footer.timestamp + EPOCH),
         )
+    return None
 
 
 @rule(
@@ -170,7 +174,7 @@ def clock_ahead(footer: Footer, now: float) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Creator Application",
 )
-def creator_not_text(footer: Footer) -> Iterator[Fault]:
+def creator_not_text(footer: Footer) -> Fault | None:
     """The creator application is not text.
 
     Checks: four printable ASCII characters, padded with spaces or zeros. All zeros are accepted.
@@ -178,13 +182,14 @@ def creator_not_text(footer: Footer) -> Iterator[Fault]:
     Fix: ask for the image again. If its other fields look right, write the disk into a new image.
     """
     tag = footer.creator_application.rstrip(b"\0")
-    if not all(0x20 <= byte < 0x7F for byte in tag):  # noqa: PLR2004 (printable ASCII)
-        yield Fault(
+    if not (tag.isascii() and tag.decode().isprintable()):
+        return Fault(
             "the creator application is not text",
             footer.span("creator_application"),
             expected="four ASCII characters",
             found=footer.creator_application.hex(" "),
         )
+    return None
 
 
 @rule(
@@ -195,7 +200,7 @@ def creator_not_text(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="vhd-util check; blktap: vhd_open",
 )
-def unknown_tap_version(footer: Footer) -> Iterator[Fault]:
+def unknown_tap_version(footer: Footer) -> Fault | None:
     """The image was made by a version of XenServer's blktap that blktap does not know.
 
     Checks: creator "tap" has a creator version of 1.3 at the most, and not 0.1 where the disk is not fixed.
@@ -203,21 +208,22 @@ def unknown_tap_version(footer: Footer) -> Iterator[Fault]:
     Fix: write the disk into a new image.
     """
     if not footer.is_tap:
-        return
+        return None
     if footer.creator_version > TAP_VERSION:
-        yield Fault(
+        return Fault(
             "blktap does not know this version of itself",
             footer.span("creator_version"),
             expected=f"at most 0x{TAP_VERSION:08x}",
             found=f"0x{footer.creator_version:08x}",
         )
-    elif footer.creator_version == TAP_0_1 and footer.is_sparse:
-        yield Fault(
+    if footer.creator_version == TAP_0_1 and footer.is_sparse:
+        return Fault(
             "blktap no longer opens disks that its version 0.1 made",
             footer.span("creator_version"),
             expected=f"0x{HIDES_LATE[1]:08x} to 0x{TAP_VERSION:08x}",
             found=f"0x{footer.creator_version:08x}",
         )
+    return None
 
 
 @rule(
@@ -229,7 +235,7 @@ def unknown_tap_version(footer: Footer) -> Iterator[Fault]:
     doubts="data",
     spec="Hard Disk Footer Format: Disk Type",
 )
-def disk_type(footer: Footer) -> Iterator[Fault]:
+def disk_type(footer: Footer) -> Fault | None:
     """The disk is neither fixed, dynamic nor differencing.
 
     Checks: the disk type is 2, 3 or 4.
@@ -239,12 +245,13 @@ def disk_type(footer: Footer) -> Iterator[Fault]:
     """
     if footer.disk_type not in (FIXED, DYNAMIC, DIFFERENCING):
         name = creators.DISK_TYPES.get(footer.disk_type, "unknown")
-        yield Fault(
+        return Fault(
             f"the disk type is none that can be read: {name}",
             footer.span("disk_type"),
             expected="2 (fixed) or 3 (dynamic)",
             found=f"{footer.disk_type} ({name})",
         )
+    return None
 
 
 @rule(
@@ -256,7 +263,7 @@ def disk_type(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Unique ID",
 )
-def unique_id_zero(footer: Footer) -> Iterator[Fault]:
+def unique_id_zero(footer: Footer) -> Fault | None:
     """The unique ID is all zeros.
 
     Checks: the 16 bytes of the unique ID.
@@ -264,31 +271,33 @@ def unique_id_zero(footer: Footer) -> Iterator[Fault]:
         some scripts write it so.
     Fix: give it a random ID.
     """
-    if not any(footer.unique_id):
-        yield Fault(
+    if is_zero(footer.unique_id):
+        return Fault(
             "the unique ID is all zeros",
             footer.span("unique_id"),
             expected="any UUID but zeros",
             found="00000000-0000-0000-0000-000000000000",
         )
+    return None
 
 
 @rule("VHD119", "unique-id-filler", part="footer", severity=NOTE, spec="Hard Disk Footer Format: Unique ID")
-def unique_id_filler(footer: Footer) -> Iterator[Fault]:
+def unique_id_filler(footer: Footer) -> Fault | None:
     """The unique ID is one byte over and over: a filler, not an ID.
 
     Checks: the 16 bytes of the unique ID are not all the same.
     Matters: hosts that link parents and children take images with the same ID for one another.
     Fix: give it a random ID.
     """
-    if any(footer.unique_id) and len(set(footer.unique_id)) == 1:
-        yield Fault("the unique ID is a filler", footer.span("unique_id"), "a random UUID", footer.unique_id.hex())
+    if footer.unique_id == footer.unique_id[:1] * 16 and any(footer.unique_id):
+        return Fault("the unique ID is a filler", footer.span("unique_id"), "a random UUID", footer.unique_id.hex())
+    return None
 
 
 @rule(
     "VHD120", "saved-state", part="footer", severity=WARNING, doubts="data", spec="Hard Disk Footer Format: Saved State"
 )
-def saved_state(footer: Footer) -> Iterator[Fault]:
+def saved_state(footer: Footer) -> Fault | None:
     """The virtual machine was saved, not shut down, when the image was taken.
 
     Checks: the saved state is 0.
@@ -296,11 +305,12 @@ def saved_state(footer: Footer) -> Iterator[Fault]:
     Fix: start the virtual machine, shut it down, and take the image again.
     """
     if footer.saved_state == 1:
-        yield Fault("the virtual machine is in a saved state", footer.span("saved_state"), expected="0", found="1")
+        return Fault("the virtual machine is in a saved state", footer.span("saved_state"), expected="0", found="1")
+    return None
 
 
 @rule("VHD121", "saved-state-value", part="footer", severity=WARNING, doubts="description", spec="vhd-util check")
-def saved_state_value(footer: Footer) -> Iterator[Fault]:
+def saved_state_value(footer: Footer) -> Fault | None:
     """The saved state is neither 0 nor 1.
 
     Checks: the saved state is a flag.
@@ -308,11 +318,12 @@ def saved_state_value(footer: Footer) -> Iterator[Fault]:
     Fix: ask the sender whether the virtual machine was shut down. If it was, write 0 there.
     """
     if footer.saved_state > 1:
-        yield Fault("the saved state is no flag", footer.span("saved_state"), "0 or 1", str(footer.saved_state))
+        return Fault("the saved state is no flag", footer.span("saved_state"), "0 or 1", str(footer.saved_state))
+    return None
 
 
 @rule("VHD122", "hidden", part="copies", severity=WARNING, spec="blktap: vhd.h; Nova: _assert_vhd_not_hidden")
-def hidden(image: Image) -> Iterator[Fault]:
+def hidden(image: Image) -> Fault | None:
     """XenServer marked the image as hidden: an interior disk of a snapshot chain.
 
     Checks: the byte behind the saved state, which the specification reserves. In dynamic disks of blktap 0.1 and 1.1
@@ -323,12 +334,13 @@ def hidden(image: Image) -> Iterator[Fault]:
     """
     footer, copy = image.footer, image.copy
     if footer is None:
-        return
+        return None
     flagged = footer if footer.hidden == 1 else None
     if flagged is None and copy is not None and copy.hidden == 1:
         flagged = copy if copy.is_tap and copy.creator_version in HIDES_LATE else None
     if flagged is not None:
-        yield Fault("the image is hidden: an interior disk of a chain", flagged.span("hidden"), "0", "1")
+        return Fault("the image is hidden: an interior disk of a chain", flagged.span("hidden"), "0", "1")
+    return None
 
 
 @rule(
@@ -339,7 +351,7 @@ def hidden(image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Reserved",
 )
-def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
+def footer_reserved_bytes(footer: Footer) -> Fault | None:
     """The footer's reserved area is not zero.
 
     Checks: bytes 85 (unless it is the hidden flag) to 511.
@@ -351,9 +363,10 @@ def footer_reserved_bytes(footer: Footer) -> Iterator[Fault]:
         used = sum(map(bool, footer.reserved)) + (footer.hidden > 1)
         first = 85 if footer.hidden > 1 else 86 + next(i for i, byte in enumerate(footer.reserved) if byte)
         mbr = "; it ends in 55 AA, the mark of a boot sector" if footer.raw[510:] == b"\x55\xaa" else ""
-        yield Fault(
+        return Fault(
             f"{count(used, 'byte')} of the reserved area {'is' if used == 1 else 'are'} not zero{mbr}",
             Span(footer.offset + first, len(footer.raw) - first, footer.where, name="reserved"),
             expected="zeros",
             found=f"0x{footer.raw[first]:02x} at byte {first} of the footer",
         )
+    return None

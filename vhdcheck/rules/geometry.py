@@ -13,8 +13,6 @@ from vhdcheck.units import MIB, SECTOR, exact, grouped, round_up
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.format.structures import Footer
     from vhdcheck.image import Image
 
@@ -53,7 +51,7 @@ def _who(footer: Footer) -> str:
     doubts="description",
     spec="Hard Disk Footer Format: Original Size",
 )
-def original_size_differs(footer: Footer) -> Iterator[Fault]:
+def original_size_differs(footer: Footer) -> Fault | None:
     """The original size is smaller than the current size.
 
     Checks: the two size fields of the footer.
@@ -62,13 +60,14 @@ def original_size_differs(footer: Footer) -> Iterator[Fault]:
     Fix: set the original size to the current one.
     """
     if footer.original_size < footer.current_size:
-        yield Fault(
+        return Fault(
             "the original size is not the current size, and libvhdi and oslo.utils (Glance, Nova) go by the original",
             footer.span("original_size"),
             expected=exact(footer.current_size, footer.original_size),
             found=exact(footer.original_size, footer.current_size),
             related=(footer.span("current_size"),),
         )
+    return None
 
 
 @rule(
@@ -80,7 +79,7 @@ def original_size_differs(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Original Size; Xen Orchestra: vhd-lib",
 )
-def original_size_larger(footer: Footer) -> Iterator[Fault]:
+def original_size_larger(footer: Footer) -> Fault | None:
     """The original size is larger than the current size.
 
     Checks: the two size fields of the footer.
@@ -89,17 +88,18 @@ def original_size_larger(footer: Footer) -> Iterator[Fault]:
     Fix: set the original size to the current one.
     """
     if footer.original_size > footer.current_size:
-        yield Fault(
+        return Fault(
             "the disk was made smaller, and libvhdi and oslo.utils (Glance, Nova) go by its original size",
             footer.span("original_size"),
             expected=exact(footer.current_size, footer.original_size),
             found=exact(footer.original_size, footer.current_size),
             related=(footer.span("current_size"),),
         )
+    return None
 
 
 @rule("VHD150", "size-zero", part="footer", severity=ERROR, doubts="data", spec="Hard Disk Footer Format: Current Size")
-def size_zero(footer: Footer) -> Iterator[Fault]:
+def size_zero(footer: Footer) -> Fault | None:
     """The disk has no bytes.
 
     Checks: the current size is not 0.
@@ -107,7 +107,8 @@ def size_zero(footer: Footer) -> Iterator[Fault]:
     Fix: ask for the image again.
     """
     if not footer.current_size:
-        yield Fault("the disk's size is zero", footer.span("current_size"), "at least one sector", "0")
+        return Fault("the disk's size is zero", footer.span("current_size"), "at least one sector", "0")
+    return None
 
 
 @rule(
@@ -118,7 +119,7 @@ def size_zero(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Current Size; CreateVirtualDisk",
 )
-def size_not_in_sectors(footer: Footer) -> Iterator[Fault]:
+def size_not_in_sectors(footer: Footer) -> Fault | None:
     """The disk's size is not a whole number of sectors.
 
     Checks: the current size is a multiple of 512.
@@ -126,18 +127,19 @@ def size_not_in_sectors(footer: Footer) -> Iterator[Fault]:
     Fix: round the size up to a whole sector, and fill that with zeros.
     """
     if footer.current_size % SECTOR:
-        yield Fault(
+        return Fault(
             "the disk ends in the middle of a sector",
             footer.span("current_size"),
             expected=f"a multiple of 512, such as {round_up(footer.current_size, SECTOR)}",
             found=str(footer.current_size),
         )
+    return None
 
 
 @rule(
     "VHD152", "size-over-2040-gib", part="footer", severity=WARNING, spec="Microsoft: About VHD; qemu: VHD_MAX_SECTORS"
 )
-def size_over_2040_gib(footer: Footer) -> Iterator[Fault]:
+def size_over_2040_gib(footer: Footer) -> Fault | None:
     """The disk is larger than 2040 GiB, the most that the format is specified for.
 
     Checks: the current size is at most 0xFF000000 sectors.
@@ -145,16 +147,17 @@ def size_over_2040_gib(footer: Footer) -> Iterator[Fault]:
     Fix: make the disk smaller inside the guest and shrink it with the tool that made it, or use VHDX.
     """
     if footer.current_size > MAX_DYNAMIC:
-        yield Fault(
+        return Fault(
             "the disk is larger than the format allows",
             footer.span("current_size"),
             expected=f"at most {exact(MAX_DYNAMIC, footer.current_size)}",
             found=exact(footer.current_size, MAX_DYNAMIC),
         )
+    return None
 
 
 @rule("VHD153", "size-under-3-mib", part="footer", severity=NOTE, spec="Microsoft: About VHD")
-def size_under_3_mib(footer: Footer) -> Iterator[Fault]:
+def size_under_3_mib(footer: Footer) -> Fault | None:
     """The disk is smaller than 3 MiB, the least that Windows makes.
 
     Checks: the current size is at least 3 MiB.
@@ -162,12 +165,13 @@ def size_under_3_mib(footer: Footer) -> Iterator[Fault]:
     Fix: if Windows must attach it, enlarge the disk to 3 MiB or more.
     """
     if 0 < footer.current_size < MIN_SIZE:
-        yield Fault(
+        return Fault(
             "the disk is smaller than Windows makes one",
             footer.span("current_size"),
             expected=f"at least {exact(MIN_SIZE, footer.current_size)}",
             found=exact(footer.current_size, MIN_SIZE),
         )
+    return None
 
 
 @rule(
@@ -178,7 +182,7 @@ def size_under_3_mib(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="qemu: block/vpc.c",
 )
-def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
+def geometry_truncates_disk(footer: Footer) -> Fault | None:
     """The geometry spans less than the disk, and some readers go by the geometry.
 
     Checks: cylinders x heads x sectors x 512 against the current size, for creators of whose images qemu takes the
@@ -189,8 +193,8 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
         image of a size that a geometry spans.
     """
     if not is_cut_by_readers(footer, footer.geometry):
-        return
-    yield Fault(
+        return None
+    return Fault(
         f"the geometry spans less than the disk, and {_who(footer)} would cut off the rest",
         _geometry_span(footer),
         expected=f"{exact(footer.current_size, footer.geometry_size)}, the current size",
@@ -202,11 +206,11 @@ def geometry_truncates_disk(footer: Footer) -> Iterator[Fault]:
 
 def _is_larger_than_computed(footer: Footer) -> bool:
     # vhd-util rounds the size up to sectors, and to at least one.
-    return _packed(footer.geometry) > _packed(geometry(round_up(footer.current_size, SECTOR)))
+    return footer.geometry > geometry(round_up(footer.current_size, SECTOR))
 
 
 @rule("VHD155", "geometry-too-large", part="footer", severity=WARNING, doubts="description", spec="vhd-util check")
-def geometry_too_large(footer: Footer) -> Iterator[Fault]:
+def geometry_too_large(footer: Footer) -> Fault | None:
     """The geometry is larger than the specification computes for this size.
 
     Checks: cylinders, heads and sectors, compared as one 32-bit number, as vhd-util does, with the specification's. The
@@ -217,21 +221,18 @@ def geometry_too_large(footer: Footer) -> Iterator[Fault]:
         image of a size that a geometry spans.
     """
     if footer.geometry != MAX_GEOMETRY and _is_larger_than_computed(footer):
-        yield Fault(
+        return Fault(
             "the geometry is larger than the specification's for this size",
             _geometry_span(footer),
             expected=f"at most {_words(geometry(round_up(footer.current_size, SECTOR)))}",
             found=_words(footer.geometry),
             fix=_remedy(footer),
         )
-
-
-def _packed(chs: tuple[int, int, int]) -> int:
-    return chs[0] << 16 | chs[1] << 8 | chs[2]
+    return None
 
 
 @rule("VHD156", "geometry-unusual", part="image", severity=NOTE, doubts="description", spec="Appendix: CHS Calculation")
-def geometry_unusual(image: Image) -> Iterator[Fault]:
+def geometry_unusual(image: Image) -> Fault | None:
     """The geometry is not the one that the specification computes for this size.
 
     Checks: cylinders, heads and sectors, if they are not too large and no reader goes by them.
@@ -241,10 +242,10 @@ def geometry_unusual(image: Image) -> Iterator[Fault]:
     """
     footer = image.footer
     if footer is None or footer.geometry in (geometry(footer.current_size), MAX_GEOMETRY):
-        return
+        return None
     if _is_larger_than_computed(footer) or is_cut_by_readers(footer, footer.geometry) or _exceeds(footer):
-        return  # VHD155, VHD154 or VHD157 says so
-    yield Fault(
+        return None  # VHD155, VHD154 or VHD157 says so
+    return Fault(
         "the geometry is not the specification's for this size",
         _geometry_span(footer),
         expected=_words(geometry(footer.current_size)),
@@ -267,7 +268,7 @@ def _exceeds(footer: Footer) -> bool:
     doubts="description",
     spec="qemu: block/vpc.c",
 )
-def geometry_exceeds_disk(image: Image) -> Iterator[Fault]:
+def geometry_exceeds_disk(image: Image) -> Fault | None:
     """The geometry spans more than the disk, and some readers go by the geometry.
 
     Checks: cylinders x heads x sectors x 512 against the current size and against what the block allocation table can
@@ -279,7 +280,7 @@ def geometry_exceeds_disk(image: Image) -> Iterator[Fault]:
     """
     footer, header = image.footer, image.header
     if footer is None or footer.geometry_size <= footer.current_size or not _exceeds(footer):
-        return
+        return None
     over = footer.geometry_size - footer.current_size
     holds = None if header is None else header.max_table_entries * header.block_size
     if footer.is_sparse and holds is not None and footer.geometry_size > holds:
@@ -288,7 +289,7 @@ def geometry_exceeds_disk(image: Image) -> Iterator[Fault]:
         what = f"than the disk has, and {_who(footer)} shows {exact(over)} of zeros behind its end"
     else:
         what = f"than the disk has, and {_who(footer)} shows {exact(over)} behind its end, beginning with the footer"
-    yield Fault(
+    return Fault(
         f"the geometry spans more {what}",
         _geometry_span(footer),
         expected=f"{exact(footer.current_size, footer.geometry_size)}, the current size",
@@ -299,7 +300,7 @@ def geometry_exceeds_disk(image: Image) -> Iterator[Fault]:
 
 
 @rule("VHD158", "geometry-forced", part="footer", severity=NOTE, doubts="description", spec="vhd-util check; Azure")
-def geometry_forced(footer: Footer) -> Iterator[Fault]:
+def geometry_forced(footer: Footer) -> Fault | None:
     """The geometry is the largest there is, on a disk that is smaller.
 
     Checks: 65535 cylinders, 16 heads and 255 sectors, where the specification computes less.
@@ -308,10 +309,11 @@ def geometry_forced(footer: Footer) -> Iterator[Fault]:
     Fix: for XenServer and what uses its check, write the specification's geometry in its place. Others need nothing.
     """
     if footer.geometry == MAX_GEOMETRY and _is_larger_than_computed(footer):
-        yield Fault(
+        return Fault(
             "the geometry is the largest there is, as force_size and Disk2vhd leave it",
             _geometry_span(footer),
             expected=f"at most {_words(geometry(round_up(footer.current_size, SECTOR)))}",
             found=_words(footer.geometry),
             fix=_remedy(footer) if is_cut_by_readers(footer, geometry(footer.current_size)) else "",
         )
+    return None

@@ -12,8 +12,6 @@ from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.image import Image
 
 
@@ -30,14 +28,14 @@ LEAST_OF_QEMU = 4096
     doubts="data",
     spec="Dynamic Disk Header Format: Cookie",
 )
-def header_cookie(header: DynamicHeader) -> Iterator[Fault]:
+def header_cookie(header: DynamicHeader) -> Fault:
     """There is no dynamic header where the footer says.
 
     Checks: the 8 bytes at the footer's data offset are "cxsparse".
     Matters: the header says where the table of blocks is. Without it no reader finds the data.
     Fix: ask for the image again: the header cannot be rebuilt from the rest.
     """
-    yield Fault(
+    return Fault(
         "there is no dynamic header where the footer says",
         header.span("cookie"),
         expected="cxsparse",
@@ -54,7 +52,7 @@ def header_cookie(header: DynamicHeader) -> Iterator[Fault]:
     doubts="description",
     spec="Dynamic Disk Header Format: Checksum",
 )
-def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
+def header_checksum(header: DynamicHeader) -> Fault | None:
     """The dynamic header's checksum does not match its bytes.
 
     Checks: the one's complement of the sum of the header's 1024 bytes, the field itself counted as zero.
@@ -63,12 +61,13 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     Fix: if all its other fields confirm one another, the checksum can be put right. Otherwise ask for the image again.
     """
     if header.checksum != header.computed_checksum:
-        yield Fault(
+        return Fault(
             "the checksum of the dynamic header is wrong",
             header.span("checksum"),
             expected=f"0x{header.computed_checksum:08x}",
             found=f"0x{header.checksum:08x}",
         )
+    return None
 
 
 @rule(
@@ -80,7 +79,7 @@ def header_checksum(header: DynamicHeader) -> Iterator[Fault]:
     doubts="description",
     spec="Dynamic Disk Header Format: Header Version",
 )
-def header_version(header: DynamicHeader) -> Iterator[Fault]:
+def header_version(header: DynamicHeader) -> Fault | None:
     """The dynamic header states a version other than 1.0.
 
     Checks: the version field, 0x00010000.
@@ -88,12 +87,13 @@ def header_version(header: DynamicHeader) -> Iterator[Fault]:
     Fix: write version 1.0 there, if everything else in the header looks right.
     """
     if header.header_version != FORMAT_VERSION:
-        yield Fault(
+        return Fault(
             "the dynamic header's version is not 1.0",
             header.span("header_version"),
             expected=f"0x{FORMAT_VERSION:08x}",
             found=f"0x{header.header_version:08x}",
         )
+    return None
 
 
 @rule(
@@ -104,7 +104,7 @@ def header_version(header: DynamicHeader) -> Iterator[Fault]:
     doubts="description",
     spec="Dynamic Disk Header Format: Data Offset",
 )
-def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
+def header_data_offset(header: DynamicHeader) -> Fault | None:
     """The dynamic header points at another structure, and the format has none.
 
     Checks: the header's own data offset is 64 one-bits.
@@ -113,12 +113,13 @@ def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
     """
     if header.data_offset != NO_OFFSET:
         itself = "; it points at the header itself" if header.data_offset == header.offset else ""
-        yield Fault(
+        return Fault(
             f"the dynamic header's unused data offset is in use{itself}",
             header.span("data_offset"),
             expected=f"0x{NO_OFFSET:016x}",
             found=f"0x{header.data_offset:016x}",
         )
+    return None
 
 
 @rule(
@@ -130,7 +131,7 @@ def header_data_offset(header: DynamicHeader) -> Iterator[Fault]:
     doubts="data",
     spec="Dynamic Disk Header Format: Table Offset",
 )
-def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def table_offset(header: DynamicHeader, image: Image) -> Fault | None:
     """The block allocation table does not lie where a table can be.
 
     Checks: the table offset is a multiple of 512, not 0, and the whole table lies before the footer.
@@ -145,8 +146,8 @@ def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     elif end > image.footer_offset:
         problem = f"the block allocation table is {exact(end - image.footer_offset)} too long for the file"
     else:
-        return
-    yield Fault(
+        return None
+    return Fault(
         problem,
         header.span("table_offset"),
         expected=f"a multiple of 512, and at most 0x{max(image.footer_offset - 4 * header.max_table_entries, 0):x}",
@@ -164,7 +165,7 @@ def table_offset(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Dynamic Disk Header Format: Max Table Entries",
 )
-def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def table_too_short(header: DynamicHeader, image: Image) -> Fault | None:
     """The block allocation table has fewer entries than the disk has blocks.
 
     Checks: max table entries against the current size divided by the block size, rounded up, without 32-bit wrap.
@@ -174,12 +175,13 @@ def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """
     needed = image.blocks_needed
     if header.max_table_entries < needed:
-        yield Fault(
+        return Fault(
             "the block allocation table is too short for the disk",
             header.span("max_table_entries"),
             expected=f"at least {grouped(needed)}",
             found=f"{grouped(header.max_table_entries)}: {exact(header.max_table_entries * header.block_size)}",
         )
+    return None
 
 
 @rule(
@@ -190,7 +192,7 @@ def table_too_short(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Dynamic Disk Header Format: Max Table Entries; 7-Zip",
 )
-def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def table_longer_than_disk(header: DynamicHeader, image: Image) -> Fault | None:
     """The block allocation table has more entries than the disk has blocks.
 
     Checks: max table entries equals the current size divided by the block size, rounded up.
@@ -200,12 +202,13 @@ def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Faul
     """
     needed = image.blocks_needed
     if header.has_usable_block_size and header.max_table_entries > needed:
-        yield Fault(
+        return Fault(
             "the block allocation table has spare entries, and 7-Zip and DiscUtils insist that it has none",
             header.span("max_table_entries"),
             expected=grouped(needed),
             found=grouped(header.max_table_entries),
         )
+    return None
 
 
 @rule(
@@ -217,7 +220,7 @@ def table_longer_than_disk(header: DynamicHeader, image: Image) -> Iterator[Faul
     doubts="data",
     spec="qemu: block/vpc.c; 7-Zip",
 )
-def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
+def table_too_long_to_check(header: DynamicHeader) -> Fault | None:
     """The block allocation table claims more entries than any real disk needs.
 
     Checks: max table entries is at most 8 388 608: a 2040 GiB disk in blocks of 256 KiB.
@@ -226,12 +229,13 @@ def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
     Fix: write the disk into a new image with blocks of 2 MiB.
     """
     if header.max_table_entries > MAX_ENTRIES:
-        yield Fault(
+        return Fault(
             "the block allocation table claims more entries than any real disk needs",
             header.span("max_table_entries"),
             expected=f"at most {grouped(MAX_ENTRIES)}",
             found=grouped(header.max_table_entries),
         )
+    return None
 
 
 @rule(
@@ -243,7 +247,7 @@ def table_too_long_to_check(header: DynamicHeader) -> Iterator[Fault]:
     doubts="data",
     spec="Dynamic Disk Header Format: Block Size",
 )
-def block_size(header: DynamicHeader) -> Iterator[Fault]:
+def block_size(header: DynamicHeader) -> Fault | None:
     """The block size is not a power of two of at least one sector.
 
     Checks: the block size has one bit set and is 512 or more.
@@ -251,12 +255,13 @@ def block_size(header: DynamicHeader) -> Iterator[Fault]:
     Fix: ask for the image again: nothing in it tells how its blocks are laid out.
     """
     if not header.has_usable_block_size:
-        yield Fault(
+        return Fault(
             "the block size is not a power of two of at least 512",
             header.span("block_size"),
             expected=f"{BLOCK_SIZE} (2 MiB)",
             found=f"{header.block_size} (0x{header.block_size:x})",
         )
+    return None
 
 
 @rule(
@@ -266,7 +271,7 @@ def block_size(header: DynamicHeader) -> Iterator[Fault]:
     severity=WARNING,
     spec="Dynamic Disk Header Format: Block Size; blktap: libvhd",
 )
-def block_size_unusual(header: DynamicHeader) -> Iterator[Fault]:
+def block_size_unusual(header: DynamicHeader) -> Fault | None:
     """The blocks are not of 2 MiB.
 
     Checks: the block size is 2 097 152 bytes.
@@ -276,13 +281,14 @@ def block_size_unusual(header: DynamicHeader) -> Iterator[Fault]:
     Fix: write the disk into a new image with blocks of 2 MiB.
     """
     if header.has_usable_block_size and header.block_size != BLOCK_SIZE:
-        yield Fault(
+        return Fault(
             "the block size is not 2 MiB, and XenServer would lose data"
             + (", and qemu reads the bitmap as data" if header.block_size < LEAST_OF_QEMU else ""),
             header.span("block_size"),
             expected=exact(BLOCK_SIZE),
             found=exact(header.block_size),
         )
+    return None
 
 
 @rule(
@@ -293,7 +299,7 @@ def block_size_unusual(header: DynamicHeader) -> Iterator[Fault]:
     doubts="description",
     spec="Dynamic Disk Header Format: Reserved",
 )
-def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
+def header_reserved_bytes(header: DynamicHeader) -> Fault | None:
     """The dynamic header's reserved areas are not zero.
 
     Checks: bytes 60 to 63 and 768 to 1023 of the header.
@@ -302,9 +308,10 @@ def header_reserved_bytes(header: DynamicHeader) -> Iterator[Fault]:
     """
     if header.reserved_1 or not is_zero(header.reserved_2):
         used = [place for place in (*range(60, 64), *range(768, 1024)) if header.raw[place]]
-        yield Fault(
+        return Fault(
             f"{count(len(used), 'byte')} of the reserved areas {'is' if len(used) == 1 else 'are'} not zero",
             Span(header.offset + used[0], used[-1] - used[0] + 1, "header", name="reserved"),
             expected="zeros",
             found=f"0x{header.raw[used[0]]:02x} at byte {used[0]} of the header",
         )
+    return None

@@ -14,8 +14,6 @@ from vhdcheck.units import SECTOR, exact, grouped, human, round_up
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.image import Image
     from vhdcheck.targets import Target
 
@@ -41,7 +39,7 @@ def _largest(limit: int) -> str:
 
 
 @rule("VHD701", "virtual-size-over-limit", part="footer", severity=ERROR, code=Code.VIRTUAL_SIZE, spec="the target")
-def virtual_size_over_limit(footer: Footer, target: Target) -> Iterator[Fault]:
+def virtual_size_over_limit(footer: Footer, target: Target) -> Fault | None:
     """The disk is larger than the target accepts.
 
     Checks: the current size against the target's limit, 40 GiB where nothing else is said.
@@ -51,13 +49,13 @@ def virtual_size_over_limit(footer: Footer, target: Target) -> Iterator[Fault]:
     """
     limit = target.max_virtual_size
     if limit is None or footer.current_size <= limit:
-        return
+        return None
     over = footer.current_size - limit
     near = _is_near(footer.current_size, limit)
     why = ""
     if near and footer.current_size == chs_size_up(limit):
         why = "; qemu-img rounded it up to what a geometry spans"
-    yield Fault(
+    return Fault(
         f"the disk is {exact(over)} larger than the limit{why}",
         footer.span("current_size"),
         expected=f"at most {exact(limit, footer.current_size)}",
@@ -67,7 +65,7 @@ def virtual_size_over_limit(footer: Footer, target: Target) -> Iterator[Fault]:
 
 
 @rule("VHD702", "physical-size-over-limit", part="size", severity=ERROR, code=Code.PHYSICAL_SIZE, spec="the target")
-def physical_size_over_limit(size: int, target: Target) -> Iterator[Fault]:
+def physical_size_over_limit(size: int, target: Target) -> Fault | None:
     """The file is longer than the target accepts.
 
     Checks: the length of the file against the target's limit, 40 GiB where nothing else is said.
@@ -78,14 +76,14 @@ def physical_size_over_limit(size: int, target: Target) -> Iterator[Fault]:
     """
     limit = target.max_physical_size
     if limit is None or size <= limit:
-        return
+        return None
     fix = ""
     if _is_near(size, limit):
         fix = (
             "a fixed disk's file is 512 bytes longer than the disk, and qemu-img would round up a dynamic one. Make the"
             f" guest's partitions end before {grouped(chs_size_down(limit - SECTOR))} bytes, then shrink the disk to it"
         )
-    yield Fault(
+    return Fault(
         f"the file is {exact(size - limit)} longer than the limit",
         Span(limit, size - limit, "file"),
         expected=f"at most {exact(limit, size)}",
@@ -95,7 +93,7 @@ def physical_size_over_limit(size: int, target: Target) -> Iterator[Fault]:
 
 
 @rule("VHD703", "near-limit", part="footer", severity=NOTE, code=Code.VIRTUAL_SIZE, spec="the target")
-def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
+def near_limit(footer: Footer, image: Image, target: Target) -> list[Fault]:
     """The disk or the file is just below the limit.
 
     Checks: sizes within 1 % or one cylinder below the target's limits, read as binary units (40GB is 40 GiB).
@@ -103,6 +101,7 @@ def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
         file of a fixed disk of 40 GiB is 512 bytes over.
     Fix: make the disk smaller if it will be converted again.
     """
+    faults = []
     limit = target.max_virtual_size
     # 2040 GiB and more are the format's own limits, to which nothing is rounded up.
     if (
@@ -113,27 +112,31 @@ def near_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
     ):
         up = chs_size_up(footer.current_size)
         over = f"; qemu-img would round it up to {grouped(up)} bytes, over the limit" if up > limit else ""
-        yield Fault(
-            f"the disk is {human(limit - footer.current_size)} below the limit{over}"
-            if footer.current_size < limit
-            else f"the disk is exactly as large as the limit{over}",
-            footer.span("current_size"),
-            expected=f"at most {exact(limit, footer.current_size)}",
-            found=exact(footer.current_size, limit),
-            fix=f"leave it as it is; when it is made anew: {_largest(limit)}" if over else "",
+        below = f"{human(limit - footer.current_size)} below" if footer.current_size < limit else "exactly as large as"
+        faults.append(
+            Fault(
+                f"the disk is {below} the limit{over}",
+                footer.span("current_size"),
+                expected=f"at most {exact(limit, footer.current_size)}",
+                found=exact(footer.current_size, limit),
+                fix=f"leave it as it is; when it is made anew: {_largest(limit)}" if over else "",
+            )
         )
     limit = target.max_physical_size
     if limit is not None and image.size <= limit and _is_near(image.size, limit):
-        yield Fault(
-            f"the file is {human(limit - image.size)} below the limit",
-            Span(0, image.size, "file"),
-            expected=f"at most {exact(limit, image.size)}",
-            found=exact(image.size, limit),
+        faults.append(
+            Fault(
+                f"the file is {human(limit - image.size)} below the limit",
+                Span(0, image.size, "file"),
+                expected=f"at most {exact(limit, image.size)}",
+                found=exact(image.size, limit),
+            )
         )
+    return faults
 
 
 @rule("VHD704", "full-size-over-limit", part="image", severity=NOTE, code=Code.PHYSICAL_SIZE, spec="the target")
-def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
+def full_size_over_limit(image: Image, target: Target) -> Fault | None:
     """With every block in use the file would be longer than the target accepts.
 
     Checks: metadata, all blocks with their bitmaps, and the footer, against the limit on the file.
@@ -143,18 +146,19 @@ def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
     """
     limit, header = target.max_physical_size, image.header
     if limit is None or header is None or image.footer is None or image.table is None or image.size > limit:
-        return
+        return None
     virtual_limit = target.max_virtual_size
     if virtual_limit is not None and image.footer.current_size > virtual_limit:
-        return
+        return None
     full = max(span.end for span in image.metadata) + image.blocks_needed * header.slot_length + SECTOR
     if full > limit:
-        yield Fault(
+        return Fault(
             "the file would be over the limit with every block in use",
             Span(0, image.size, "file"),
             expected=f"at most {exact(limit, full)}",
             found=f"{exact(full, limit)} when full, {exact(image.size)} now",
         )
+    return None
 
 
 @rule(
@@ -166,7 +170,7 @@ def full_size_over_limit(image: Image, target: Target) -> Iterator[Fault]:
     doubts="description",
     spec="oslo.utils; libvhdi; qemu",
 )
-def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Iterator[Fault]:
+def another_size_over_limit(footer: Footer, image: Image, target: Target) -> list[Fault]:
     """Another reader sees a disk that is over the limit.
 
     Checks: original size, size by geometry, and the sizes in the footer's copy, if the current size passes.
@@ -176,26 +180,27 @@ def another_size_over_limit(footer: Footer, image: Image, target: Target) -> Ite
     """
     limit = target.max_virtual_size
     if limit is None or footer.current_size > limit:
-        return
-    sizes = [(footer.original_size, footer.span("original_size"), "oslo.utils (Glance, Nova) and libvhdi")]
-    if footer.creator_application in creators.CHS_ALWAYS and footer.geometry_size > limit:
-        sizes.append((footer.geometry_size, footer.span("cylinders"), "qemu"))
+        return []
+    sizes = [(footer.original_size, footer, "original_size", "oslo.utils (Glance, Nova) and libvhdi")]
+    if footer.creator_application in creators.CHS_ALWAYS:
+        sizes.append((footer.geometry_size, footer, "cylinders", "qemu"))
     if (copy := image.copy) is not None and copy is not footer and footer.is_sparse:
-        sizes.append((copy.current_size, copy.span("current_size"), "qemu 10 and every reader of the copy"))
-    for size, span, who in sizes:
-        if size > limit:
-            fix = COPY_IN_DOUBT if span.part == "footer_copy" else ""
-            yield Fault(
-                f"{who} would see a disk over the limit",
-                span,
-                f"at most {exact(limit, size)}",
-                exact(size, limit),
-                fix,
-            )
+        sizes.append((copy.current_size, copy, "current_size", "qemu 10 and every reader of the copy"))
+    return [
+        Fault(
+            f"{who} would see a disk over the limit",
+            stated.span(field),
+            f"at most {exact(limit, size)}",
+            exact(size, limit),
+            COPY_IN_DOUBT if stated.where == "footer_copy" else "",
+        )
+        for size, stated, field, who in sizes
+        if size > limit
+    ]
 
 
 @rule("VHD710", "disk-type-not-accepted", part="footer", severity=ERROR, spec="the target")
-def disk_type_not_accepted(footer: Footer, target: Target) -> Iterator[Fault]:
+def disk_type_not_accepted(footer: Footer, target: Target) -> Fault | None:
     """The target does not take disks of this type.
 
     Checks: fixed or dynamic against the target's list. A differencing disk has VHD501 of its own.
@@ -206,17 +211,18 @@ def disk_type_not_accepted(footer: Footer, target: Target) -> Iterator[Fault]:
     if kind in ("fixed", "dynamic") and kind not in target.disk_types:
         wanted = [name for name in target.disk_types if name != "differencing"]
         size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
-        yield Fault(
+        return Fault(
             f"{target.name} takes {' and '.join(wanted) or 'no such'} disks only",
             footer.span("disk_type"),
             expected=" or ".join(f"{FIXED if name == 'fixed' else DYNAMIC} ({name})" for name in wanted),
             found=f"{footer.disk_type} ({kind})",
             fix=f"write the disk into a new {wanted[0]} image of {grouped(size)} bytes" if wanted else "",
         )
+    return None
 
 
 @rule("VHD711", "virtual-size-multiple", part="footer", severity=ERROR, spec="the target")
-def virtual_size_multiple(footer: Footer, target: Target) -> Iterator[Fault]:
+def virtual_size_multiple(footer: Footer, target: Target) -> Fault | None:
     """The disk's size is not a multiple of what the target asks.
 
     Checks: the current size; Azure asks for whole MiB.
@@ -226,17 +232,18 @@ def virtual_size_multiple(footer: Footer, target: Target) -> Iterator[Fault]:
     multiple = target.virtual_size_multiple
     if multiple > SECTOR and footer.current_size % multiple and footer.disk_type != DIFFERENCING:
         up = round_up(footer.current_size, multiple)
-        yield Fault(
+        return Fault(
             f"{target.name} takes whole multiples of {human(multiple)} only",
             footer.span("current_size"),
             expected=f"{grouped(up)} bytes ({human(up)})",
             found=f"{grouped(footer.current_size)} bytes: {grouped(footer.current_size % multiple)} over",
             fix=f"enlarge the disk to {grouped(up)} bytes",
         )
+    return None
 
 
 @rule("VHD712", "file-is-not-virtual-plus-512", part="image", severity=ERROR, doubts="description", spec="the target")
-def file_is_not_virtual_plus_512(image: Image, target: Target) -> Iterator[Fault]:
+def file_is_not_virtual_plus_512(image: Image, target: Target) -> Fault | None:
     """The file is not exactly 512 bytes longer than the disk.
 
     Checks: for targets that ask it (Azure), the length of a fixed disk's file.
@@ -245,20 +252,21 @@ def file_is_not_virtual_plus_512(image: Image, target: Target) -> Iterator[Fault
     """
     footer = image.footer
     if footer is None or not target.file_is_virtual_plus_footer or footer.disk_type != FIXED:
-        return
+        return None
     if image.size != footer.current_size + SECTOR:
         size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
-        yield Fault(
+        return Fault(
             f"{target.name} takes files that are exactly 512 bytes longer than the disk",
             Span(0, image.size, "file"),
             expected=f"{grouped(footer.current_size + SECTOR)} bytes",
             found=f"{grouped(image.size)} bytes",
             fix=f"write the disk into a new fixed image, of {grouped(size)} bytes and the footer",
         )
+    return None
 
 
 @rule("VHD713", "virtual-size-under-minimum", part="footer", severity=ERROR, spec="the target")
-def virtual_size_under_minimum(footer: Footer, target: Target) -> Iterator[Fault]:
+def virtual_size_under_minimum(footer: Footer, target: Target) -> Fault | None:
     """The disk is smaller than the target accepts.
 
     Checks: the current size against the target's minimum.
@@ -267,26 +275,30 @@ def virtual_size_under_minimum(footer: Footer, target: Target) -> Iterator[Fault
     """
     least = target.min_virtual_size
     if least is not None and 0 < footer.current_size < least:
-        yield Fault(
+        return Fault(
             f"{target.name} takes disks of at least {human(least)}",
             footer.span("current_size"),
             expected=f"at least {exact(least, footer.current_size)}",
             found=exact(footer.current_size, least),
         )
+    return None
 
 
 @rule("VHD714", "creator-not-resizable", part="footer", severity=NOTE, spec="the target")
-def creator_not_resizable(footer: Footer, target: Target) -> Iterator[Fault]:
+def creator_not_resizable(footer: Footer, target: Target) -> Fault | None:
     """The target imports images of this creator, and cannot resize them.
 
     Checks: the creator application against the target's list.
     Matters: servers of a larger flavour fail to build from the image (reported for Rackspace and images by qemu-img).
     Fix: it can be imported as it is. If its servers must be resized, write it anew with XenServer's vhd-util.
     """
+    if not target.unresizable_creators:
+        return None
     tag = footer.creator_application.decode("latin-1").rstrip("\0 ")
     if tag in target.unresizable_creators:
-        yield Fault(
+        return Fault(
             f"{target.name} cannot resize images by {creators.program(footer) or tag}",
             footer.span("creator_application"),
             fix=None,  # it stands on every image of qemu-img
         )
+    return None

@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Platform Code",
+    when=is_child,
 )
-def locator_platform_code(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def locator_platform_code(header: DynamicHeader) -> Iterator[Fault]:
     """A parent locator has a platform code that the specification does not know.
 
     Checks: the code of each of the eight entries of a differencing disk.
     Matters: XenServer refuses the image. VirtualBox writes two such codes for the Mac.
     Fix: nothing need be done if another locator is right. XenServer cannot take the image: merge it elsewhere.
     """
-    for locator in _locators(header, image):
+    for locator in header.parent_locators:
         if any(locator.platform_code) and locator.platform_code not in creators.PLATFORMS:
             yield Fault(
                 f"parent locator {locator.index} is of no known platform",
@@ -43,15 +44,23 @@ def locator_platform_code(header: DynamicHeader, image: Image) -> Iterator[Fault
             )
 
 
-@rule("VHD511", "unused-locator-not-zero", part="header", severity=WARNING, doubts="description", spec="vhd-util check")
-def unused_locator_not_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+@rule(
+    "VHD511",
+    "unused-locator-not-zero",
+    part="header",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+    when=is_child,
+)
+def unused_locator_not_zero(header: DynamicHeader) -> Iterator[Fault]:
     """A parent locator without a platform code has other fields set.
 
     Checks: entries of a differencing disk whose platform code is zero are zero altogether.
     Matters: XenServer refuses the image. The locator may have lost its code.
     Fix: link the child to its parent again (Set-VHD).
     """
-    for locator in _locators(header, image):
+    for locator in header.parent_locators:
         if not any(locator.platform_code) and not locator.is_empty:
             yield Fault(
                 f"parent locator {locator.index} has no platform, and yet it is not empty",
@@ -69,6 +78,7 @@ def unused_locator_not_zero(header: DynamicHeader, image: Image) -> Iterator[Fau
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="Dynamic Disk Header Format: Parent Locator",
+    when=is_child,
 )
 def locator_out_of_file(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     """A parent locator's text does not lie inside the file.
@@ -77,7 +87,7 @@ def locator_out_of_file(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     Matters: the parent cannot be found. XenServer refuses the image.
     Fix: transfer the image again if it was cut off. Otherwise link the child to its parent again (Set-VHD).
     """
-    for locator in _locators(header, image):
+    for locator in header.parent_locators:
         if not any(locator.platform_code):
             continue
         end = locator.data_offset + max(locator.space, locator.data_length)
@@ -97,8 +107,9 @@ def locator_out_of_file(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Platform Data Length; 7-Zip",
+    when=is_child,
 )
-def locator_length(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def locator_length(header: DynamicHeader) -> Iterator[Fault]:
     """A parent locator's text is longer than the room for it, or the room makes no sense.
 
     Checks: each used entry of a differencing disk: the length fits the space; the space is a number of sectors below
@@ -106,7 +117,7 @@ def locator_length(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     Matters: 7-Zip refuses a text that is too long, XenServer a space that is neither.
     Fix: link the child to its parent again (Set-VHD).
     """
-    for locator in _locators(header, image):
+    for locator in header.parent_locators:
         odd_space = locator.data_space >= SECTOR and locator.data_space % SECTOR
         if any(locator.platform_code) and (locator.data_length > locator.space or odd_space):
             yield Fault(
@@ -118,8 +129,16 @@ def locator_length(header: DynamicHeader, image: Image) -> Iterator[Fault]:
             )
 
 
-@rule("VHD514", "locator-twice", part="header", severity=WARNING, doubts="description", spec="vhd-util check")
-def locator_twice(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+@rule(
+    "VHD514",
+    "locator-twice",
+    part="header",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+    when=is_child,
+)
+def locator_twice(header: DynamicHeader) -> Iterator[Fault]:
     """Two parent locators are of the same platform.
 
     Checks: each platform code stands once in a differencing disk's header.
@@ -127,7 +146,7 @@ def locator_twice(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     Fix: link the child to its parent again (Set-VHD).
     """
     seen: dict[bytes, int] = {}
-    for locator in _locators(header, image):
+    for locator in header.parent_locators:
         code = locator.platform_code
         if code in seen:
             yield Fault(
@@ -147,8 +166,9 @@ def locator_twice(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Parent Locator",
+    when=is_child,
 )
-def locators_missing(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def locators_missing(header: DynamicHeader) -> Fault | None:
     """A differencing disk has no parent locator that readers follow.
 
     Checks: at least one entry is of a platform that is not deprecated: W2ru, W2ku or MacX.
@@ -156,15 +176,16 @@ def locators_missing(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         ("could not find parent").
     Fix: link the child to its parent again (Set-VHD).
     """
-    used = [locator for locator in _locators(header, image) if any(locator.platform_code)]
-    if is_child(image) and not any(locator.platform_code in creators.FOLLOWED for locator in used):
+    used = [locator for locator in header.parent_locators if any(locator.platform_code)]
+    if not any(locator.platform_code in creators.FOLLOWED for locator in used):
         kinds = ", ".join(locator.platform_code.decode("ascii", "backslashreplace") for locator in used)
-        yield Fault(
+        return Fault(
             "there is no parent locator" + (" of a platform that readers follow" if used else ""),
             header.span("parent_locators"),
             expected=f"one of {', '.join(sorted(code.decode() for code in creators.FOLLOWED))}",
             found=kinds or "none",
         )
+    return None
 
 
 @rule(
@@ -174,15 +195,16 @@ def locators_missing(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Parent Locator, Reserved; vhd-util check; 7-Zip",
+    when=is_child,
 )
-def locator_reserved(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def locator_reserved(header: DynamicHeader) -> Iterator[Fault]:
     """A parent locator's reserved field is not zero.
 
     Checks: the 4 bytes behind the length of each used entry of a differencing disk.
     Matters: XenServer and 7-Zip refuse the image.
     Fix: clear the field.
     """
-    for locator in _locators(header, image):
+    for locator in header.parent_locators:
         if any(locator.platform_code) and locator.reserved:
             yield Fault(
                 f"the reserved field of parent locator {locator.index} is not zero",
@@ -199,8 +221,9 @@ def locator_reserved(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Platform Code; blktap: vhd_parent_locator_read",
+    when=is_child,
 )
-def locator_text(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[Fault]:
+def locator_text(locators: tuple[ParentLocator, ...]) -> Iterator[Fault]:
     """A parent locator's text is no path.
 
     Checks: texts of W2ru and W2ku are UTF-16 of an even length, those of MacX are UTF-8 and begin with "file://"; they
@@ -208,7 +231,7 @@ def locator_text(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[
     Matters: XenServer refuses the image, and other readers do not find the parent by this locator.
     Fix: link the child to its parent again (Set-VHD).
     """
-    for locator in locators if is_child(image) else ():
+    for locator in locators:
         if problem := _no_path(locator):
             yield Fault(
                 f"the text of parent locator {locator.index} {problem}",
@@ -239,6 +262,7 @@ def _no_path(locator: ParentLocator) -> str:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Platform Data Space",
+    when=is_child,
 )
 def locator_rooms_overlap(image: Image) -> Iterator[Fault]:
     """The room of a parent locator overlaps another structure, and its text does not.
@@ -248,8 +272,6 @@ def locator_rooms_overlap(image: Image) -> Iterator[Fault]:
         behind it.
     Fix: set the space to what the text takes.
     """
-    if not image.locators:
-        return
     others = image.vital
     texts = {span.number: span for span in others if span.part == "parent_locator_data"}
     for room in image.metadata:
@@ -269,8 +291,3 @@ def locator_rooms_overlap(image: Image) -> Iterator[Fault]:
 
 def _overlap(one: Span, other: Span) -> bool:
     return one.offset < other.end and other.offset < one.end
-
-
-def _locators(header: DynamicHeader, image: Image) -> tuple[ParentLocator, ...]:
-    """The eight entries of a differencing disk; none of another."""
-    return header.parent_locators if is_child(image) else ()

@@ -11,8 +11,6 @@ from vhdcheck.units import SECTOR
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.image import Image
 
 PRINTED_NO_OFFSET = 0xFFFF_FFFF
@@ -28,7 +26,7 @@ PRINTED_NO_OFFSET = 0xFFFF_FFFF
     doubts="data",
     spec="Hard Disk Footer Format: Data Offset",
 )
-def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
+def fixed_data_offset(footer: Footer) -> Fault | None:
     """A fixed disk's footer points at a dynamic header.
 
     Checks: the data offset of a fixed disk, which is 64 one-bits.
@@ -37,13 +35,14 @@ def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
     Fix: ask its maker whether the disk is fixed or dynamic, and for an image that says so.
     """
     if footer.disk_type == FIXED and footer.data_offset not in (NO_OFFSET, PRINTED_NO_OFFSET):
-        yield Fault(
+        return Fault(
             "the disk is fixed, and its data offset points somewhere",
             footer.span("data_offset"),
             expected=f"0x{NO_OFFSET:016x}",
             found=f"0x{footer.data_offset:016x}",
             doubts="description" if footer.offset == footer.current_size else None,  # its length says that it is fixed
         )
+    return None
 
 
 @rule(
@@ -54,7 +53,7 @@ def fixed_data_offset(footer: Footer) -> Iterator[Fault]:
     doubts="description",
     spec="Hard Disk Footer Format: Data Offset",
 )
-def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
+def fixed_data_offset_32_bits(footer: Footer) -> Fault | None:
     """A fixed disk's data offset is 0xFFFFFFFF, as the specification prints it, instead of 64 one-bits.
 
     Checks: the data offset of a fixed disk.
@@ -62,12 +61,13 @@ def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
     Fix: write 64 one-bits there.
     """
     if footer.disk_type == FIXED and footer.data_offset == PRINTED_NO_OFFSET:
-        yield Fault(
+        return Fault(
             "the data offset has 32 one-bits where readers want 64",
             footer.span("data_offset"),
             expected=f"0x{NO_OFFSET:016x}",
             found=f"0x{footer.data_offset:016x}",
         )
+    return None
 
 
 @rule(
@@ -79,7 +79,7 @@ def fixed_data_offset_32_bits(footer: Footer) -> Iterator[Fault]:
     doubts="data",
     spec="Hard Disk Footer Format: Data Offset",
 )
-def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
+def dynamic_data_offset(footer: Footer, image: Image) -> Fault | None:
     """A dynamic disk's footer does not point at a place for a dynamic header.
 
     Checks: the data offset is a multiple of 512, behind the footer's copy, with 1024 bytes of the file behind it.
@@ -87,11 +87,11 @@ def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
     Fix: ask for the image again: nothing in it says where its data is.
     """
     if not footer.is_sparse:
-        return
+        return None
     end = footer.data_offset + layout.HEADER_SIZE
     if footer.data_offset < SECTOR or footer.data_offset % SECTOR or end > image.footer_offset:
         last = (image.footer_offset - layout.HEADER_SIZE) // SECTOR * SECTOR
-        yield Fault(
+        return Fault(
             "the data offset does not lead to a dynamic header",
             footer.span("data_offset"),
             expected=f"a multiple of 512 from 0x200 to 0x{last:x}"
@@ -99,6 +99,7 @@ def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
             else "a file with room for a header",
             found=f"0x{footer.data_offset:x}",
         )
+    return None
 
 
 @rule(
@@ -109,7 +110,7 @@ def dynamic_data_offset(footer: Footer, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Xen Orchestra: vhd-lib",
 )
-def data_offset_unusual(footer: Footer, image: Image) -> Iterator[Fault]:
+def data_offset_unusual(footer: Footer, image: Image) -> Fault | None:
     """The dynamic header does not follow the footer's copy.
 
     Checks: the data offset is 512.
@@ -117,9 +118,10 @@ def data_offset_unusual(footer: Footer, image: Image) -> Iterator[Fault]:
     Fix: nothing need be done, unless one of these must read it. Then write the disk into a new image.
     """
     if footer.is_sparse and SECTOR < footer.data_offset < image.size:
-        yield Fault(
+        return Fault(
             "the dynamic header is not where Xen Orchestra and ocaml-vhd look for it",
             footer.span("data_offset"),
             expected="0x200",
             found=f"0x{footer.data_offset:x}",
         )
+    return None

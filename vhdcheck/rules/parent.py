@@ -42,7 +42,7 @@ _REMOTE = re.compile(r"^(\\\\|//|(?!file:)[a-z][a-z0-9+.-]+://|file://[^/.])", r
     doubts="data",
     spec="Hard Disk Footer Format: Disk Type",
 )
-def differencing_disk(footer: Footer) -> Iterator[Fault]:
+def differencing_disk(footer: Footer) -> Fault | None:
     """The image is a differencing disk: it holds only what differs from its parent.
 
     Checks: the disk type is not 4.
@@ -52,12 +52,13 @@ def differencing_disk(footer: Footer) -> Iterator[Fault]:
         (vhd-util coalesce) or VirtualBox (VBoxManage clonemedium). Then check the result.
     """
     if footer.disk_type == DIFFERENCING:
-        yield Fault(
+        return Fault(
             "a differencing disk: its data is incomplete without its parent",
             footer.span("disk_type"),
             expected="2 (fixed) or 3 (dynamic)",
             found="4 (differencing)",
         )
+    return None
 
 
 def is_child(image: Image) -> bool:
@@ -73,7 +74,7 @@ def is_child(image: Image) -> bool:
     doubts="data",
     spec="Dynamic Disk Header Format; vhd-util check",
 )
-def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Fault | None:
     """A dynamic disk's header names a parent.
 
     Checks: parent ID, parent time stamp, parent name and parent locators of a dynamic disk are zero, from their first
@@ -83,7 +84,7 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
     Fix: if the disk was merged, clear these fields. If it was not, merge it with its parent first.
     """
     if is_child(image):
-        return
+        return None
     fields = {
         "parent_unique_id": not is_zero(header.parent_unique_id),
         "parent_timestamp": header.parent_timestamp,
@@ -92,7 +93,7 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
     }
     kept = [name for name, value in fields.items() if value]
     if kept:
-        yield Fault(
+        return Fault(
             f"a stand-alone disk names a parent, in {', '.join(kept)}",
             header.span(kept[0]),
             expected="zeros",
@@ -101,6 +102,7 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Iterator[
             # A child names its parent: without ID and name these are left-overs, and the disk is no child's.
             doubts=None if {"parent_unique_id", "parent_unicode_name"} & set(kept) else "description",
         )
+    return None
 
 
 def _found(header: DynamicHeader, name: str) -> str:
@@ -121,8 +123,9 @@ def _found(header: DynamicHeader, name: str) -> str:
     severity=WARNING,
     doubts="description",
     spec="Dynamic Disk Header Format: Parent Unicode Name",
+    when=is_child,
 )
-def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def parent_name(header: DynamicHeader) -> Fault | None:
     """A differencing disk's parent name cannot be read.
 
     Checks: it is UTF-16, big-endian, and not empty.
@@ -130,8 +133,6 @@ def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
         accepts.
     Fix: nothing need be done if the locators are right. Otherwise link the child to its parent again (Set-VHD).
     """
-    if not is_child(image):
-        return
     raw, problem = header.parent_unicode_name, ""
     try:
         if header.has_little_endian_name:
@@ -141,9 +142,10 @@ def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     except UnicodeDecodeError:
         problem = "is not UTF-16"
     if problem:
-        yield Fault(
+        return Fault(
             f"the parent's name {problem}", header.span("parent_unicode_name"), "UTF-16, big-endian", raw[:16].hex(" ")
         )
+    return None
 
 
 @rule(
@@ -153,16 +155,18 @@ def parent_name(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     severity=NOTE,
     doubts="description",
     spec="Dynamic Disk Header Format: Parent Unique ID",
+    when=is_child,
 )
-def parent_id_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def parent_id_zero(header: DynamicHeader) -> Fault | None:
     """A differencing disk's parent has no ID.
 
     Checks: the parent unique ID is not zero.
     Matters: to XenServer that means that the parent is a raw disk. Others cannot tell whether a file is the parent.
     Fix: merge the image on XenServer (vhd-util coalesce).
     """
-    if is_child(image) and not any(header.parent_unique_id):
-        yield Fault("the parent's unique ID is all zeros", header.span("parent_unique_id"), "the parent's ID", "zeros")
+    if not any(header.parent_unique_id):
+        return Fault("the parent's unique ID is all zeros", header.span("parent_unique_id"), "the parent's ID", "zeros")
+    return None
 
 
 @rule(
@@ -173,41 +177,52 @@ def parent_id_zero(header: DynamicHeader, image: Image) -> Iterator[Fault]:
     code=Code.PARENT,
     doubts="data",
     spec="winerror.h: ERROR_VHD_CHILD_PARENT_ID_MISMATCH",
+    when=is_child,
 )
-def parent_is_itself(header: DynamicHeader, image: Image) -> Iterator[Fault]:
+def parent_is_itself(header: DynamicHeader, image: Image) -> Fault | None:
     """A differencing disk has the same ID as its parent.
 
     Checks: the parent unique ID against the footer's unique ID.
     Matters: a host that links disks by ID never comes to an end. DOSBox-X makes such children.
     Fix: merge the image with the program that made it.
     """
-    if not is_child(image) or image.footer is None or not any(image.footer.unique_id):
-        return
+    if image.footer is None or not any(image.footer.unique_id):
+        return None
     if header.parent_unique_id == image.footer.unique_id:
-        yield Fault(
+        return Fault(
             "the image has its parent's unique ID",
             header.span("parent_unique_id"),
             expected="another ID than its own",
             found=header.parent_unique_id.hex(),
             related=(image.footer.span("unique_id"),),
         )
+    return None
 
 
-@rule("VHD506", "parent-in-future", part="header", severity=WARNING, doubts="description", spec="vhd-util check")
-def parent_in_future(header: DynamicHeader, image: Image, now: float) -> Iterator[Fault]:
+@rule(
+    "VHD506",
+    "parent-in-future",
+    part="header",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+    when=is_child,
+)
+def parent_in_future(header: DynamicHeader, now: float) -> Fault | None:
     """A differencing disk's parent was changed in the future.
 
     Checks: the parent time stamp is at most 30 minutes ahead of this machine's clock.
     Matters: XenServer refuses the image. Windows compares the time with the parent's own.
     Fix: link the child to its parent again on a machine whose clock is right, or merge the two.
     """
-    if is_child(image) and header.parent_timestamp + EPOCH > now + CLOCK_SLACK:
-        yield Fault(
+    if header.parent_timestamp + EPOCH > now + CLOCK_SLACK:
+        return Fault(
             f"the parent's time stamp lies in the future{meant(header.parent_timestamp, now)}",
             header.span("parent_timestamp"),
             expected=f"at most {date(now + CLOCK_SLACK)}",
             found=date(header.parent_timestamp + EPOCH),
         )
+    return None
 
 
 @rule(
@@ -217,6 +232,7 @@ def parent_in_future(header: DynamicHeader, image: Image, now: float) -> Iterato
     severity=NOTE,
     doubts="description",
     spec="blktap: vhd_w2u_decode_location",
+    when=is_child,
 )
 def parent_not_ascii(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[Fault]:
     """The parent's name or path has characters that are not ASCII.
@@ -226,7 +242,7 @@ def parent_not_ascii(locators: tuple[ParentLocator, ...], image: Image) -> Itera
     Matters: the specification allows it. XenServer refuses the image, because it cannot read such a path.
     Fix: give the parent a name of ASCII letters and link the child to it again, or merge the two.
     """
-    if image.header is None or not is_child(image):
+    if image.header is None:
         return
     for path, span in _named(image.header, locators):
         is_escaped = "%" in path and path.startswith("file://")
@@ -246,7 +262,15 @@ def short(path: str) -> str:
     return path if len(path) <= SHOWN else f"{path[:SHOWN]}..."
 
 
-@rule("VHD520", "locator-name-differs", part="locators", severity=NOTE, doubts="description", spec="vhd-util check")
+@rule(
+    "VHD520",
+    "locator-name-differs",
+    part="locators",
+    severity=NOTE,
+    doubts="description",
+    spec="vhd-util check",
+    when=is_child,
+)
 def locator_name_differs(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[Fault]:
     """A parent locator ends in another name than the header gives the parent.
 
@@ -284,7 +308,14 @@ def _opened(path: str) -> str:
     return unquote(path)
 
 
-@rule("VHD521", "hostile-parent-path", part="locators", severity=WARNING, spec="none: what a server must not open")
+@rule(
+    "VHD521",
+    "hostile-parent-path",
+    part="locators",
+    severity=WARNING,
+    spec="none: what a server must not open",
+    when=is_child,
+)
 def hostile_parent_path(locators: tuple[ParentLocator, ...], image: Image) -> Iterator[Fault]:
     """The parent's path leads to another host or a device, or hides what it says.
 
@@ -294,7 +325,7 @@ def hostile_parent_path(locators: tuple[ParentLocator, ...], image: Image) -> It
         vhdcheck never opens it.
     Fix: do not open this image with a program that follows the path. Ask the sender for a stand-alone disk.
     """
-    if image.header is None or not is_child(image):
+    if image.header is None:
         return
     for stored, span in _named(image.header, locators):
         path = _opened(stored)

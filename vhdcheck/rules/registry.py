@@ -1,9 +1,17 @@
 """How a rule is declared, found, and run.
 
-A rule is a generator over one part of the image. The decorator says which part that is (see `PARTS`), and the plan's
+A rule is a function of one part of the image. The decorator says which part that is (see `PARTS`), and the plan's
 `Known(part, value)` makes the rules of that part run. A rule's first parameter is the part's value. Further parameters
-are taken by name from `image`, `target` and `now`. A rule yields Faults; number, slug, part, severity, message code and
-what it doubts are declared once, by the decorator, and cannot drift.
+are taken by name from `image`, `target` and `now`. A rule returns the Fault that it finds, or None; one that can find
+several yields them, or returns a list. Number, slug, part, severity, message code and what it doubts are declared once,
+by the decorator, and cannot drift:
+
+    @rule("VHD108", "temporary-disk", part="footer", severity=WARNING, spec="Hard Disk Footer Format: Features")
+    def temporary_disk(footer: Footer) -> Fault | None:
+        "The image is marked as a temporary disk. [Then: Checks: ... Matters: ... Fix: ...]"
+        if footer.features & 1:
+            return Fault("the disk is marked as temporary", footer.span("features"), found="1")
+        return None
 
 A rule says in words what is wrong, what that means and what can be done. It names no command: an image has one repair,
 and that is planned from all findings together. What a rule doubts is for that plan:
@@ -11,18 +19,22 @@ and that is planned from all findings together. What a rule doubts is for that p
 * "data": the guest's data may be wrong or missing. Nothing that is written from this image can be called the same.
 * "description": the data is there and in its place, and what describes it is wrong. It can be written anew.
 * "": neither is in doubt. The image is what it says, and the destination does not want that.
+
+Most rules have nothing to say of most images, and a million images are a hundred million questions. So what a question
+costs is the call of the function: `_bound` sorts the rules of a part by what they take, `_said` asks them in a loop for
+each kind, and only what was said becomes findings. `when` is a condition that many rules share; it is looked at once
+for all of them. `one_by_one` says the same plainly. It runs where a rule crashed, and a test compares the two.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from vhdcheck.errors import UsageError
 from vhdcheck.targets import suggestion
@@ -73,7 +85,10 @@ class Fault(NamedTuple):
     """What it puts in doubt, where that is not what the rule says."""
 
 
-RuleFunction = Callable[..., Iterator[Fault]]
+Faults = Fault | Iterable[Fault] | None
+RuleFunction = Callable[..., Faults]
+Condition = Callable[["Image"], bool]
+Declared = TypeVar("Declared", bound=RuleFunction)
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,8 @@ class Rule:
     examines: RuleFunction
     needs: tuple[str, ...]
     """What it takes besides the part that it examines."""
+    when: Condition | None = None
+    """Of which images it says anything; None: of all."""
 
     @property
     def title(self) -> str:
@@ -149,11 +166,20 @@ class Rule:
         )
 
 
+class _Asked(NamedTuple):
+    """Rules of one part that take the same, and say something of the same images."""
+
+    when: Condition | None
+    needs: tuple[str, ...]
+    rules: tuple[tuple[RuleFunction, Rule], ...]
+
+
 RULES: dict[str, Rule] = {}
+_OF_PART: Final[dict[str, tuple[_Asked, ...]]] = dict.fromkeys(PARTS, ())
+_NOTHING: Final = ()
 _IMAGE: Final = ("image",)
 _TARGET: Final = ("target",)
 """What most rules need besides their part; told from other needs by identity, which is quick."""
-_BY_PART: defaultdict[str, list[Rule]] = defaultdict(list)
 
 
 def rule(
@@ -165,7 +191,8 @@ def rule(
     code: Code = Code.UNSPECIFIED,
     doubts: Doubt = "",
     spec: str,
-) -> Callable[[RuleFunction], RuleFunction]:
+    when: Condition | None = None,
+) -> Callable[[Declared], Declared]:
     """Declare a rule.
 
     Args:
@@ -176,33 +203,41 @@ def rule(
         code: the message code that it means where it is an ERROR.
         doubts: "data" or "description", where one of them may be wrong.
         spec: where the demand comes from.
+        when: of which images it says anything, where many rules say the same: `is_child`.
     """
 
-    def register(function: RuleFunction) -> RuleFunction:
+    def register(function: Declared) -> Declared:
         parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
         if number in RULES or any(slug == other.slug for other in RULES.values()):
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if part not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {part!r}, which is no part of an image")
-        needs = next((usual for usual in (_IMAGE, _TARGET) if usual == parameters[1:]), parameters[1:])
-        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, needs)
-        _BY_PART[part].append(RULES[number])
+        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, parameters[1:], when)
         return function
 
     return register
 
 
 def in_order() -> None:
-    """Put the rules in the order of their numbers, whichever file was imported first."""
+    """Put the rules in the order of their numbers, whichever file was imported first, and bind them to their parts."""
     rules = sorted(RULES.items())
     RULES.clear()
     RULES.update(rules)
-    for of_part in _BY_PART.values():
-        of_part.sort(key=attrgetter("id"))
+    for part in PARTS:
+        _OF_PART[part] = bound(each for each in RULES.values() if each.part == part)
+
+
+def bound(rules: Iterable[Rule]) -> tuple[_Asked, ...]:
+    """Sort rules by their condition and by what they take."""
+    kinds: dict[tuple[Condition | None, tuple[str, ...]], list[tuple[RuleFunction, Rule]]] = {}
+    for each in rules:
+        needs = next((usual for usual in (_NOTHING, _IMAGE, _TARGET) if usual == each.needs), each.needs)
+        kinds.setdefault((each.when, needs), []).append((each.examines, each))
+    return tuple(_Asked(when, needs, tuple(asked)) for (when, needs), asked in kinds.items())
 
 
 def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
-    """Run the rules of one part, in order.
+    """Run the rules of one part; the findings come in the order of the rules.
 
     A rule that crashes becomes finding VHD999: the image is refused, out of caution.
 
@@ -213,24 +248,60 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
         target: what the destination accepts.
         now: the time, in Unix seconds.
     """
-    given = {"image": image, "target": target, "now": now}
+    try:
+        said = _said(part, value, image, target, now)
+        if not said:
+            return []
+        said.sort(key=_number)
+        return [each.finding(fault, target) for each, faults in said for fault in _listed(faults)]
+    except Exception:  # noqa: BLE001 (whatever it is, the image is not accepted)
+        return one_by_one(part, value, image=image, target=target, now=now)
+
+
+def _said(part: str, value: Any, image: Image, target: Target, now: float) -> list[tuple[Rule, Faults]]:
+    """Ask the rules of a part, and return what they said; nearly always nothing."""
+    said: list[tuple[Rule, Faults]] = []
+    for when, needs, rules in _OF_PART[part]:
+        if when is not None and not when(image):
+            continue
+        if needs is _NOTHING:
+            said += [(each, faults) for ask, each in rules if (faults := ask(value))]
+        elif needs is _IMAGE:
+            said += [(each, faults) for ask, each in rules if (faults := ask(value, image))]
+        elif needs is _TARGET:
+            said += [(each, faults) for ask, each in rules if (faults := ask(value, target))]
+        else:
+            given = _given(needs, image, target, now)
+            said += [(each, faults) for ask, each in rules if (faults := ask(value, *given))]
+    return said
+
+
+def _number(said: tuple[Rule, Faults]) -> str:
+    return said[0].id
+
+
+def _given(needs: tuple[str, ...], image: Image, target: Target, now: float) -> list[Any]:
+    by_name = {"image": image, "target": target, "now": now}
+    return [by_name[name] for name in needs]
+
+
+def _listed(faults: Faults) -> Iterable[Fault]:
+    if isinstance(faults, Fault):
+        return (faults,)
+    return faults or ()
+
+
+def one_by_one(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
+    """Run the rules of one part as `judge` does, plainly: one that crashes takes nothing else with it."""
     found = []
-    for each in _BY_PART[part]:
-        needs = each.needs
+    for each in sorted((each for asked in _OF_PART[part] for _, each in asked.rules), key=attrgetter("id")):
         try:
-            if not needs:  # most rules
-                faults = each.examines(value)
-            elif needs is _IMAGE:  # most others
-                faults = each.examines(value, image)
-            elif needs is _TARGET:
-                faults = each.examines(value, target)
-            else:
-                faults = each.examines(value, *[given[name] for name in needs])
-            for fault in faults:
-                found.append(each.finding(fault, target))  # noqa: PERF401 (what came before a crash counts)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the image is not accepted)
+            if each.when is None or each.when(image):
+                for fault in _listed(each.examines(value, *_given(each.needs, image, target, now))):
+                    found.append(each.finding(fault, target))  # noqa: PERF401 (what came before a crash counts)
+        except Exception as error:  # noqa: BLE001 (see `judge`)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
-            found.append(RULES["VHD999"].finding(next(iter(internal_error(crash))), target))
+            found.append(RULES["VHD999"].finding(internal_error(crash), target))
     return found
 
 
@@ -269,11 +340,11 @@ def _unknown(word: str) -> UsageError:
 
 
 @rule("VHD999", "internal-error", part="crash", severity=ERROR, doubts="data", spec="none: a defect of vhdcheck")
-def internal_error(crash: str) -> Iterator[Fault]:
+def internal_error(crash: str) -> Fault:
     """A rule of vhdcheck failed on this image.
 
     Checks: that every rule comes to an end.
     Matters: that rule says nothing about the image. To be safe it counts as refused, and the exit status is 2.
     Fix: report it to vhdcheck, with the first 4 KiB and the last 4 KiB of the image.
     """
-    yield Fault(f"a rule failed, so the image cannot be called accepted: {crash}")
+    return Fault(f"a rule failed, so the image cannot be called accepted: {crash}")

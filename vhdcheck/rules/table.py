@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import DIFFERENCING, is_zero
+from vhdcheck.format.structures import is_zero
+from vhdcheck.rules.parent import is_child
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.blocks.facts import Blocks, Hits, Table
     from vhdcheck.format.structures import DynamicHeader
     from vhdcheck.image import Image
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 def _header(image: Image) -> DynamicHeader:
     assert image.header is not None  # a table is read by a header's word
     return image.header
-
-
-def _is_child(image: Image) -> bool:
-    """Say whether a parent may hold what the image lacks."""
-    return image.footer is not None and image.footer.disk_type == DIFFERENCING
 
 
 def _entry(image: Image, block: int) -> Span:
@@ -59,7 +54,7 @@ def _fault(image: Image, hits: Hits, message: str, expected: str, fix: str = "")
     doubts="data",
     spec="Dynamic Disk Header Format",
 )
-def metadata_overlap(image: Image) -> Iterator[Fault]:
+def metadata_overlap(image: Image) -> list[Fault]:
     """Two structures of the image share bytes.
 
     Checks: the footer, its copy, the dynamic header, the table, the batmap's header and the texts of the parent
@@ -67,22 +62,27 @@ def metadata_overlap(image: Image) -> Iterator[Fault]:
     Matters: writing one destroyed the other, so what one of them says is not what was meant.
     Fix: ask for the image again, made by another program.
     """
+    if not image.vital:
+        return []
     regions = list(image.vital)
     if image.footer is not None and image.footer is not image.copy:
         regions.append(Span(image.footer.offset, len(image.footer.raw), "footer"))
-    regions.sort(key=lambda span: span.offset)
-    furthest = None
+    regions.sort(key=attrgetter("offset"))
+    faults, furthest, end = [], regions[0], 0
     for region in regions:
-        if furthest is not None and region.offset < furthest.end:
-            yield Fault(
-                f"the {region.words} begins inside the {furthest.words}",
-                region,
-                expected=f"from 0x{furthest.end:x} on",
-                found=f"0x{region.offset:x}",
-                related=(furthest,),
+        if region.offset < end:
+            faults.append(
+                Fault(
+                    f"the {region.words} begins inside the {furthest.words}",
+                    region,
+                    expected=f"from 0x{end:x} on",
+                    found=f"0x{region.offset:x}",
+                    related=(furthest,),
+                )
             )
-        if furthest is None or region.end > furthest.end:
-            furthest = region
+        if region.end > end:
+            furthest, end = region, region.end
+    return faults
 
 
 @rule(
@@ -94,7 +94,7 @@ def metadata_overlap(image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
 )
-def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
+def block_in_metadata(table: Table, image: Image) -> Fault | None:
     """A block lies over the image's own structures.
 
     Checks: no block of the disk shares bytes with the footer's copy, the header, the table, the batmap's header or the
@@ -107,7 +107,8 @@ def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
         many = count(table.in_metadata.count, "block")
         where = " and the ".join(region.words for region in table.hit_regions)
         floor = max(span.end for span in image.vital)
-        yield _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
+        return _fault(image, table.in_metadata, f"{many} over the {where}", f"0x{floor:x} or higher")
+    return None
 
 
 @rule(
@@ -119,7 +120,7 @@ def block_in_metadata(table: Table, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
 )
-def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
+def block_past_end(table: Table, image: Image) -> list[Fault]:
     """A block lies behind the end of the file.
 
     Checks: every block, bitmap and data, ends inside the file, also one behind the end of the disk. Sums do not wrap at
@@ -128,19 +129,17 @@ def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     Fix: transfer the image again and compare checksums of the whole file. If it is like that at its origin, the missing
         blocks are lost.
     """
+    faults = []
     if spare := table.beyond_past_end.count:
         message = f"{count(spare, 'block')} behind the end of the disk and of the file: qemu and 7-Zip do not open it"
-        yield _fault(image, table.beyond_past_end, message, f"unused entries from {image.blocks_needed} on")
+        faults.append(_fault(image, table.beyond_past_end, message, f"unused entries from {image.blocks_needed} on"))
     hits = table.past_end
     if not hits.count or image.footer is image.copy or _short_last_block(table, image):
-        return  # without the footer at the end the file is truncated, and VHD605 says so
+        return faults  # without the footer at the end the file is truncated, and VHD605 says so
     missing = table.claimed_end - image.footer_offset
-    yield _fault(
-        image,
-        hits,
-        f"{count(hits.count, 'block')} behind the end of the file, the last by {exact(missing)}",
-        f"a file of at least {table.claimed_end + SECTOR} bytes",
-    )
+    message = f"{count(hits.count, 'block')} behind the end of the file, the last by {exact(missing)}"
+    faults.append(_fault(image, hits, message, f"a file of at least {table.claimed_end + SECTOR} bytes"))
+    return faults
 
 
 @rule(
@@ -152,7 +151,7 @@ def block_past_end(table: Table, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
 )
-def block_over_footer(table: Table, image: Image) -> Iterator[Fault]:
+def block_over_footer(table: Table, image: Image) -> Fault | None:
     """A block lies over the footer.
 
     Checks: every block of the disk ends where the footer begins, or before.
@@ -161,12 +160,13 @@ def block_over_footer(table: Table, image: Image) -> Iterator[Fault]:
     Fix: ask for the image again: 512 bytes or more of this block are lost.
     """
     if table.over_footer.count and not _short_last_block(table, image):
-        yield _fault(
+        return _fault(
             image,
             table.over_footer,
             f"{count(table.over_footer.count, 'block')} over the footer",
             f"at most 0x{image.footer_offset - _header(image).slot_length:x}",
         )
+    return None
 
 
 def _short_last_block(table: Table, image: Image) -> int:
@@ -191,7 +191,7 @@ def _short_last_block(table: Table, image: Image) -> int:
     doubts="description",
     spec="Block Allocation Table and Data Blocks",
 )
-def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
+def last_block_short(table: Table, image: Image) -> Fault | None:
     """The last block is cut off behind the end of the disk.
 
     Checks: the disk's last block is stored whole, even if the disk ends in the middle of it.
@@ -202,7 +202,8 @@ def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
         hits = table.past_end if table.past_end.count else table.over_footer
         message = f"the last block is cut off by {exact(missing)}, all of it behind the end of the disk"
         fix = f"put {exact(missing)} of zeros before the footer"
-        yield _fault(image, hits, message, f"a footer at 0x{table.claimed_end:x}", fix)
+        return _fault(image, hits, message, f"a footer at 0x{table.claimed_end:x}", fix)
+    return None
 
 
 @rule(
@@ -214,7 +215,7 @@ def last_block_short(table: Table, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
 )
-def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
+def duplicate_block(table: Table, image: Image) -> Fault | None:
     """Two blocks have the same place.
 
     Checks: no two entries of the disk's blocks are equal, whatever their order.
@@ -224,7 +225,8 @@ def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
     """
     if table.duplicate.count:
         message = f"{count(table.duplicate.count, 'block')} at the same place as another"
-        yield _fault(image, table.duplicate, message, "a place of its own for each block")
+        return _fault(image, table.duplicate, message, "a place of its own for each block")
+    return None
 
 
 @rule(
@@ -236,7 +238,7 @@ def duplicate_block(table: Table, image: Image) -> Iterator[Fault]:
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
 )
-def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
+def overlapping_blocks(table: Table, image: Image) -> Fault | None:
     """A block begins inside another one.
 
     Checks: the disk's blocks, bitmap and data, are disjoint, whatever their order.
@@ -247,7 +249,8 @@ def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
     if table.overlapping.count:
         message = f"{count(table.overlapping.count, 'block')} inside another block"
         length = _header(image).slot_length // SECTOR
-        yield _fault(image, table.overlapping, message, f"{length} sectors for each block: bitmap and data")
+        return _fault(image, table.overlapping, message, f"{length} sectors for each block: bitmap and data")
+    return None
 
 
 @rule(
@@ -258,7 +261,7 @@ def overlapping_blocks(table: Table, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Block Allocation Table and Data Blocks",
 )
-def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
+def entry_beyond_disk(table: Table, image: Image) -> Fault | None:
     """The table has blocks behind the end of the disk.
 
     Checks: entries from the current size divided by the block size on are unused.
@@ -270,7 +273,8 @@ def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
         message = f"{count(table.beyond_disk.count, 'block')} behind the end of the disk"
         if over := table.beyond_faulty.count - table.beyond_past_end.count:
             message += f"; {over} over other things, which puts no data of the disk in doubt"
-        yield _fault(image, table.beyond_disk, message, f"unused entries from {image.blocks_needed} on")
+        return _fault(image, table.beyond_disk, message, f"unused entries from {image.blocks_needed} on")
+    return None
 
 
 @rule(
@@ -281,7 +285,7 @@ def entry_beyond_disk(table: Table, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="Block Allocation Table and Data Blocks; DiscUtils",
 )
-def table_padding(table: Table, image: Image) -> Iterator[Fault]:
+def table_padding(table: Table, image: Image) -> Fault | None:
     """The rest of the table's last sector holds something.
 
     Checks: what follows the last entry in its sector is all zeros or all ones.
@@ -291,12 +295,13 @@ def table_padding(table: Table, image: Image) -> Iterator[Fault]:
     padding = table.padding
     if not is_zero(padding) and padding.strip(b"\xff"):
         header = _header(image)
-        yield Fault(
+        return Fault(
             "the rest of the table's last sector is neither zeros nor ones",
             Span(header.table_offset + 4 * table.entries, len(padding), "table", name="padding"),
             expected="zeros or ones",
             found=padding[:16].hex(" "),
         )
+    return None
 
 
 @rule(
@@ -307,7 +312,7 @@ def table_padding(table: Table, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="vhd-util check; ocaml-vhd",
 )
-def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
+def metadata_behind_blocks(image: Image) -> Fault | None:
     """A structure of the image lies behind its blocks.
 
     Checks: header, table, batmap and parent locators come before the first block.
@@ -317,45 +322,48 @@ def metadata_behind_blocks(image: Image) -> Iterator[Fault]:
     """
     table = image.table
     if table is None or not table.data_end:
-        return
+        return None
     late = [
         span
         for span in image.metadata
         if table.data_start <= span.offset < image.footer_offset and span not in table.hit_rooms
     ]
     if late and not table.in_metadata.count:
-        yield Fault(
+        return Fault(
             f"the {late[-1].words} lies behind the first block",
             late[-1],
             expected=f"before 0x{table.data_start:x}",
             found=f"0x{late[-1].offset:x}",
         )
+    return None
 
 
 @rule("VHD311", "no-blocks", part="table", severity=NOTE, spec="Block Allocation Table and Data Blocks")
-def no_blocks(table: Table, image: Image) -> Iterator[Fault]:
+def no_blocks(table: Table, image: Image) -> Fault | None:
     """The image holds no data: no block is in use.
 
     Checks: the table has a used entry. A differencing disk may have none, as its parent may hold everything.
     Matters: it is an empty disk. If it should hold a system, its conversion or export failed without a word.
     Fix: if that was not meant, convert or export the disk again and compare the file's size.
     """
-    if not table.used and not _is_child(image):
-        yield Fault(
+    if not table.used and not is_child(image):
+        return Fault(
             "the disk is empty: no block is in use", Span(_header(image).table_offset, 4 * table.entries, "table")
         )
+    return None
 
 
 @rule("VHD312", "first-block-unused", part="table", severity=NOTE, spec="Block Allocation Table and Data Blocks")
-def first_block_unused(table: Table, image: Image) -> Iterator[Fault]:
+def first_block_unused(table: Table, image: Image) -> Fault | None:
     """The disk's first block is not in use: it has no boot sector and no partition table.
 
     Checks: entry 0 of the table.
     Matters: no machine boots from it.
     Fix: if it should boot, convert or export the disk again.
     """
-    if table.used and not table.first_block_used and not _is_child(image):
-        yield Fault("the first block, where a boot sector would be, is not in use", _entry(image, 0))
+    if table.used and not table.first_block_used and not is_child(image):
+        return Fault("the first block, where a boot sector would be, is not in use", _entry(image, 0))
+    return None
 
 
 @rule(
@@ -366,7 +374,7 @@ def first_block_unused(table: Table, image: Image) -> Iterator[Fault]:
     doubts="description",
     spec="vhd-util check",
 )
-def block_in_locator_room(table: Table, image: Image) -> Iterator[Fault]:
+def block_in_locator_room(table: Table, image: Image) -> Fault | None:
     """A block lies in the room of a parent locator, behind its text.
 
     Checks: no block of the disk shares bytes with the room that is set apart for a parent locator. Its text has VHD302.
@@ -378,4 +386,5 @@ def block_in_locator_room(table: Table, image: Image) -> Iterator[Fault]:
     if rooms:
         where = " and ".join(room.words for room in rooms)
         message = f"{count(table.in_rooms.count, 'block')} in the room of {where}, behind its text"
-        yield _fault(image, table.in_rooms, message, f"0x{max(room.end for room in rooms):x} or higher")
+        return _fault(image, table.in_rooms, message, f"0x{max(room.end for room in rooms):x} or higher")
+    return None

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self, cast
 
 from vhdcheck.errors import SourceChanged, SourceError, UsageError
 
@@ -27,6 +27,9 @@ PREFETCH: Final = 8
 
 PAGE: Final = 4096
 """What the kernel reads at the least: spans no further apart are told of as one."""
+
+FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+"""How a file is opened: as bytes, not waited for, and for nobody else."""
 
 A_FOLDER: Final = "a directory, not a regular file or block device"
 A_DEVICE: Final = "a device, a pipe or a socket, not a regular file or block device"
@@ -55,12 +58,9 @@ class FileSource:
 
     def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Open a regular file or a block device; never wait for a FIFO's writer."""
-        self.name = name or os.fsdecode(path)
+        self.name = name or (path if isinstance(path, str) else os.fsdecode(path))
         try:
-            flags = (
-                os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-            )
-            self._descriptor = os.open(path, flags)
+            self._descriptor = os.open(path, FLAGS)
         except (OSError, ValueError) as error:
             reason = A_DEVICE if getattr(error, "errno", None) == errno.ENXIO else _reason(error)
             raise SourceError(f"{self.name}: {reason}") from error
@@ -100,7 +100,7 @@ class FileSource:
                 data += more
         except OSError as error:
             raise SourceError(f"{self.name}: {_reason(error)} at 0x{offset:x}") from error
-        return _whole(self.name, data, offset, length)
+        return data if len(data) == length else _shorter(self.name, offset + len(data))
 
     def fileno(self) -> int:
         """Return the descriptor, for what wants the file's bytes."""
@@ -170,7 +170,7 @@ class ObjectSource:
         data = self._file.read(length) or b""
         while len(data) < length and (more := self._file.read(length - len(data))):
             data += more
-        return _whole(self.name, data, offset, length)
+        return data if len(data) == length else _shorter(self.name, offset + len(data))
 
     def verify(self) -> None:
         """Compare the length with that at the beginning."""
@@ -200,10 +200,8 @@ else:
     _pread = os.pread
 
 
-def _whole(name: str, data: bytes, offset: int, length: int) -> bytes:
-    if len(data) != length:
-        raise SourceChanged(f"{name}: the file became shorter while it was checked (0x{offset + len(data):x})")
-    return data
+def _shorter(name: str, end: int) -> NoReturn:
+    raise SourceChanged(f"{name}: the file became shorter while it was checked (0x{end:x})")
 
 
 def _reason(error: Exception) -> str:

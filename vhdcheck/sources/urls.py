@@ -28,7 +28,7 @@ class StoredObject(str):
 
 def is_url(source: object) -> TypeGuard[str]:
     """Say whether a source is a URL: a scheme of two characters at least (one is a drive of Windows), and `://`."""
-    return isinstance(source, str) and _URL.match(source) is not None
+    return isinstance(source, str) and "://" in source and _URL.match(source) is not None
 
 
 def is_store_folder(source: object) -> TypeGuard[str]:
