@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -35,8 +35,8 @@ def names(folder: Path) -> set[str]:
 
 
 @pytest.fixture(params=["unnamed", "named", "no links", "Windows"])
-def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A system that has what this one has, or less."""
+def system(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A system that has what this one has, or less; until `tmp_path` is cleared away."""
     gone = {"unnamed": (), "named": ("O_TMPFILE",), "no links": ("O_TMPFILE", "link"), "Windows": WINDOWS}
     for name in gone[request.param]:
         monkeypatch.delattr(os, name, raising=False)
@@ -96,20 +96,28 @@ def test_two_at_once(image: Path, tmp_path: Path) -> None:
 
 
 def test_many_processes_at_once(root: Path, image: Path, tmp_path: Path) -> None:
-    words = [sys.executable, str(root / "tests" / "mend" / "driver.py"), "without=O_TMPFILE,link"]
+    command = [sys.executable, str(root / "tests" / "mend" / "driver.py")]
     environment = {**os.environ, "PYTHONPATH": str(root)}
+    order = {
+        "words": ["new", image.name, "out.vhd"],
+        "folder": str(tmp_path),
+        "without": ["O_TMPFILE", "link"],
+        "environment": {},
+    }
     with ExitStack() as stack:
         runs = [
             stack.enter_context(
-                subprocess.Popen(
-                    [*words, "new", image.name, "out.vhd"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
-                )
+                subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             )
             for _ in range(6)
         ]
-        ends = [(run.communicate()[1], run.returncode) for run in runs]
-    assert sorted(status for _, status in ends) == [0, 2, 2, 2, 2, 2]
-    assert {words for words, status in ends if status} == {b"out.vhd: it exists, and nothing is overwritten\n"}
+        for run in runs:
+            assert run.stdin is not None
+            run.stdin.write(json.dumps(order) + "\n")
+            run.stdin.flush()
+        ends = [json.loads(run.communicate()[0]) for run in runs]
+    assert sorted(status for status, _ in ends) == [0, 2, 2, 2, 2, 2]
+    assert {words for status, words in ends if status} == {"out.vhd: it exists, and nothing is overwritten\n"}
     assert (tmp_path / "out.vhd").read_bytes() == new()
     assert names(tmp_path) == {"in.vhd", "out.vhd"}
 
@@ -120,7 +128,7 @@ def test_nothing_is_overwritten(image: Path, tmp_path: Path) -> None:
     (tmp_path / "link.vhd").symlink_to("in.vhd")
     (tmp_path / "dangling.vhd").symlink_to("nowhere")
     (tmp_path / "folder").mkdir()
-    shutil.copy(image, tmp_path / "folder")
+    (tmp_path / "folder" / image.name).write_bytes(image.read_bytes())
     if hasattr(os, "link"):
         os.link(image, tmp_path / "hard.vhd")
     before = names(tmp_path)
