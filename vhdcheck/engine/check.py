@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vhdcheck import rules, targets
 from vhdcheck.chain import has_parent
@@ -15,6 +15,7 @@ from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.image import Image
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
+from vhdcheck.values import value
 from vhdcheck.verdict.codes import PRECEDENCE
 from vhdcheck.verdict.finding import Finding, Severity
 from vhdcheck.verdict.report import Report
@@ -116,7 +117,8 @@ def _findings(source: Readable, name: str | None, settled: Settled) -> Iterator[
     yield from (each for each in settled.with_parents(report, source).findings if each not in report.findings)
 
 
-class Settled(NamedTuple):
+@value(frozen=True, slots=True)
+class Settled:
     """The options of one check, with the target loaded and what was left out filled in."""
 
     target: Target

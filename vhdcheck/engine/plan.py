@@ -63,6 +63,7 @@ from vhdcheck.format.structures import (
 )
 from vhdcheck.image import FileEnds, Image, Slack, metadata_of, vital_of
 from vhdcheck.units import SECTOR, round_up
+from vhdcheck.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -71,7 +72,8 @@ if TYPE_CHECKING:
     from vhdcheck.engine.windows import Answers
 
 
-class Known(NamedTuple):
+@value(frozen=True, slots=True)
+class Known:
     """A part of the image that is complete: `file`, `footer`, `copies`, `header`, `locators`, `table`, ..."""
 
     part: str

@@ -8,10 +8,11 @@ windows are the pieces of the file that the plan keeps, as (offset, bytes); the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vhdcheck.format.limits import END
 from vhdcheck.format.span import Span
+from vhdcheck.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     Answers = Sequence[bytes | None]
 
 
-class Wanted(NamedTuple):
+@value(frozen=True, slots=True)
+class Wanted:
     """Spans whose bytes the plan needs next."""
 
     spans: tuple[Span, ...]

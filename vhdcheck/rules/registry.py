@@ -265,14 +265,22 @@ def _said(part: str, value: Any, image: Image, target: Target, now: float) -> li
         if when is not None and not when(image):
             continue
         if needs is _NOTHING:
-            said += [(each, faults) for ask, each in rules if (faults := ask(value))]
+            for ask, each in rules:
+                if faults := ask(value):
+                    said.append((each, faults))
         elif needs is _IMAGE:
-            said += [(each, faults) for ask, each in rules if (faults := ask(value, image))]
+            for ask, each in rules:
+                if faults := ask(value, image):
+                    said.append((each, faults))
         elif needs is _TARGET:
-            said += [(each, faults) for ask, each in rules if (faults := ask(value, target))]
+            for ask, each in rules:
+                if faults := ask(value, target):
+                    said.append((each, faults))
         else:
             given = _given(needs, image, target, now)
-            said += [(each, faults) for ask, each in rules if (faults := ask(value, *given))]
+            for ask, each in rules:
+                if faults := ask(value, *given):
+                    said.append((each, faults))
     return said
 
 

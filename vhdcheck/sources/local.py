@@ -91,7 +91,10 @@ class FileSource:
                     start = span.offset
                 end = span.offset + span.length
             os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
-        return [self._read(span.offset, span.length) for span in spans]
+        answer = []  # no comprehension: it would be a function more
+        for span in spans:
+            answer.append(self._read(span.offset, span.length))  # noqa: PERF401
+        return answer
 
     def _read(self, offset: int, length: int) -> bytes:
         try:
