@@ -38,13 +38,10 @@ def checksum(data: bytes, at: int) -> int:
         data: the structure.
         at: offset of its checksum field, 4 bytes.
     """
-    return ~(_sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
-
-
-def _sum(data: bytes) -> int:
-    """Add up bytes. Adler-32 does that in its lower half, beginning with 1; for 256 bytes it does not wrap at 65521."""
-    parts = range(0, len(data), 256)
-    return sum([adler32(data[start : start + 256]) & 0xFFFF for start in parts]) - len(parts)
+    total = -sum(data[at : at + 4])
+    for start in range(0, len(data), 256):  # Adler-32 adds up bytes in its lower half, from 1 on; 256 do not wrap there
+        total += (adler32(data[start : start + 256]) & 0xFFFF) - 1
+    return ~total & 0xFFFF_FFFF
 
 
 def is_zero(data: bytes) -> bool:

@@ -30,11 +30,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from vhdcheck.errors import UsageError
 from vhdcheck.targets import suggestion
@@ -88,6 +89,7 @@ class Fault(NamedTuple):
 Faults = Fault | Iterable[Fault] | None
 RuleFunction = Callable[..., Faults]
 Condition = Callable[["Image"], bool]
+_Asked: TypeAlias = tuple[tuple[RuleFunction, "Rule"], ...]
 Declared = TypeVar("Declared", bound=RuleFunction)
 
 
@@ -166,20 +168,22 @@ class Rule:
         )
 
 
-class _Asked(NamedTuple):
-    """Rules of one part that take the same, and say something of the same images."""
+class _Family(NamedTuple):
+    """Rules of one part that say something of the same images, by what they take besides the part."""
 
     when: Condition | None
-    needs: tuple[str, ...]
-    rules: tuple[tuple[RuleFunction, Rule], ...]
+    alone: _Asked
+    of_image: _Asked
+    of_target: _Asked
+    of_time: _Asked
+    of_both: _Asked
+    """The image and the target."""
 
 
 RULES: dict[str, Rule] = {}
-_OF_PART: Final[dict[str, tuple[_Asked, ...]]] = dict.fromkeys(PARTS, ())
-_NOTHING: Final = ()
-_IMAGE: Final = ("image",)
-_TARGET: Final = ("target",)
-"""What most rules need besides their part; told from other needs by identity, which is quick."""
+_OF_PART: Final[dict[str, tuple[_Family, ...]]] = dict.fromkeys(PARTS, ())
+_NEEDS: Final = (), ("image",), ("target",), ("now",), ("image", "target")
+"""What a rule can take besides its part, in the order of a family's fields."""
 
 
 def rule(
@@ -212,6 +216,8 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if part not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {part!r}, which is no part of an image")
+        if parameters[1:] not in _NEEDS:
+            raise AssertionError(f"{function.__name__}: takes {parameters[1:]}, not one of {_NEEDS}")
         RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, parameters[1:], when)
         return function
 
@@ -227,13 +233,14 @@ def in_order() -> None:
         _OF_PART[part] = bound(each for each in RULES.values() if each.part == part)
 
 
-def bound(rules: Iterable[Rule]) -> tuple[_Asked, ...]:
+def bound(rules: Iterable[Rule]) -> tuple[_Family, ...]:
     """Sort rules by their condition and by what they take."""
-    kinds: dict[tuple[Condition | None, tuple[str, ...]], list[tuple[RuleFunction, Rule]]] = {}
+    families: defaultdict[Condition | None, list[list[tuple[RuleFunction, Rule]]]] = defaultdict(
+        lambda: [[] for _ in _NEEDS]
+    )
     for each in rules:
-        needs = next((usual for usual in (_NOTHING, _IMAGE, _TARGET) if usual == each.needs), each.needs)
-        kinds.setdefault((each.when, needs), []).append((each.examines, each))
-    return tuple(_Asked(when, needs, tuple(asked)) for (when, needs), asked in kinds.items())
+        families[each.when][_NEEDS.index(each.needs)].append((each.examines, each))
+    return tuple(_Family(when, *map(tuple, asked)) for when, asked in families.items())
 
 
 def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
@@ -261,36 +268,29 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
 def _said(part: str, value: Any, image: Image, target: Target, now: float) -> list[tuple[Rule, Faults]]:
     """Ask the rules of a part, and return what they said; nearly always nothing."""
     said: list[tuple[Rule, Faults]] = []
-    for when, needs, rules in _OF_PART[part]:
+    for when, alone, of_image, of_target, of_time, of_both in _OF_PART[part]:
         if when is not None and not when(image):
             continue
-        if needs is _NOTHING:
-            for ask, each in rules:
-                if faults := ask(value):
-                    said.append((each, faults))
-        elif needs is _IMAGE:
-            for ask, each in rules:
-                if faults := ask(value, image):
-                    said.append((each, faults))
-        elif needs is _TARGET:
-            for ask, each in rules:
-                if faults := ask(value, target):
-                    said.append((each, faults))
-        else:
-            given = _given(needs, image, target, now)
-            for ask, each in rules:
-                if faults := ask(value, *given):
-                    said.append((each, faults))
+        for ask, each in alone:
+            if faults := ask(value):
+                said.append((each, faults))
+        for ask, each in of_image:
+            if faults := ask(value, image):
+                said.append((each, faults))
+        for ask, each in of_target:
+            if faults := ask(value, target):
+                said.append((each, faults))
+        for ask, each in of_time:
+            if faults := ask(value, now):
+                said.append((each, faults))
+        for ask, each in of_both:
+            if faults := ask(value, image, target):
+                said.append((each, faults))
     return said
 
 
 def _number(said: tuple[Rule, Faults]) -> str:
     return said[0].id
-
-
-def _given(needs: tuple[str, ...], image: Image, target: Target, now: float) -> list[Any]:
-    by_name = {"image": image, "target": target, "now": now}
-    return [by_name[name] for name in needs]
 
 
 def _listed(faults: Faults) -> Iterable[Fault]:
@@ -301,11 +301,12 @@ def _listed(faults: Faults) -> Iterable[Fault]:
 
 def one_by_one(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
     """Run the rules of one part as `judge` does, plainly: one that crashes takes nothing else with it."""
-    found = []
-    for each in sorted((each for asked in _OF_PART[part] for _, each in asked.rules), key=attrgetter("id")):
+    given, found = {"image": image, "target": target, "now": now}, []
+    rules = [each for _, *families in _OF_PART[part] for asked in families for _, each in asked]
+    for each in sorted(rules, key=attrgetter("id")):
         try:
             if each.when is None or each.when(image):
-                for fault in _listed(each.examines(value, *_given(each.needs, image, target, now))):
+                for fault in _listed(each.examines(value, *[given[name] for name in each.needs])):
                     found.append(each.finding(fault, target))  # noqa: PERF401 (what came before a crash counts)
         except Exception as error:  # noqa: BLE001 (see `judge`)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"
