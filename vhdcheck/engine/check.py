@@ -163,7 +163,7 @@ class Settled:
 
     def examined(self, reader: Source) -> Report:
         """Examine what is open."""
-        return examine(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now)
+        return _examined(_Run(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now), reader)
 
     def with_parents(self, report: Report, source: Readable) -> Report:
         """Add what is found of the parents, where files were given to find them among."""
@@ -195,8 +195,11 @@ def examine(
         UsageError: an unknown target.
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    judged_for = resolve(target)
-    run = _Run(reader, judged_for, deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
+    run = _Run(reader, resolve(target), deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
+    return _examined(run, reader)
+
+
+def _examined(run: _Run, reader: Source) -> Report:
     wanted = run.answered(())
     while wanted is not None:
         wanted = run.answered(reader.read(wanted.spans))
@@ -282,7 +285,7 @@ class _Run:
         """Take the answer to what was wanted, at first `()`; judge what is known now; return what is wanted next."""
         if answer:
             self._rounds += 1
-            read = [0 if data is None else len(data) for data in answer]
+            read = [len(data) for data in answer if data is not None]
             self._bytes_read += sum(read)
             if read != self._asked and None not in answer:
                 raise SourceError(f"{self._reader.name}: the driver did not answer with the bytes that were asked for")

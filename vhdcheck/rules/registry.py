@@ -21,9 +21,10 @@ and that is planned from all findings together. What a rule doubts is for that p
 * "": neither is in doubt. The image is what it says, and the destination does not want that.
 
 Most rules have nothing to say of most images, and a million images are a hundred million questions. So what a question
-costs is the call of the function: `_bound` sorts the rules of a part by what they take, `_said` asks them in a loop for
-each kind, and only what was said becomes findings. `when` is a condition that many rules share; it is looked at once
-for all of them. `one_by_one` says the same plainly. It runs where a rule crashed, and a test compares the two.
+costs is the call of the function. `bound` sorts the rules of a part into families, by what they take and by their
+`when`: of which images they say anything (`is_child`, `is_fixed`), which is looked at once for all of them. `_said`
+asks them, family by family, and only what was said becomes findings, in the order of the rules. `one_by_one` does the
+same plainly. It runs where a rule crashed, and a test holds that both find the same.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from vhdcheck.errors import UsageError
 from vhdcheck.targets import suggestion
@@ -89,7 +90,6 @@ class Fault(NamedTuple):
 Faults = Fault | Iterable[Fault] | None
 RuleFunction = Callable[..., Faults]
 Condition = Callable[["Image"], bool]
-_Asked: TypeAlias = tuple[tuple[RuleFunction, "Rule"], ...]
 Declared = TypeVar("Declared", bound=RuleFunction)
 
 
@@ -169,21 +169,22 @@ class Rule:
 
 
 class _Family(NamedTuple):
-    """Rules of one part that say something of the same images, by what they take besides the part."""
+    """Rules of one part that say something of the same images, and take the same."""
 
     when: Condition | None
-    alone: _Asked
-    of_image: _Asked
-    of_target: _Asked
-    of_time: _Asked
-    of_both: _Asked
-    """The image and the target."""
+    needs: tuple[str, ...]
+    rules: tuple[tuple[RuleFunction, Rule], ...]
 
 
 RULES: dict[str, Rule] = {}
 _OF_PART: Final[dict[str, tuple[_Family, ...]]] = dict.fromkeys(PARTS, ())
-_NEEDS: Final = (), ("image",), ("target",), ("now",), ("image", "target")
-"""What a rule can take besides its part, in the order of a family's fields."""
+_NOTHING: Final = ()
+_IMAGE: Final = ("image",)
+_TARGET: Final = ("target",)
+_TIME: Final = ("now",)
+_IMAGE_AND_TARGET: Final = ("image", "target")
+_NEEDS: Final = (_NOTHING, _IMAGE, _TARGET, _TIME, _IMAGE_AND_TARGET)
+"""What a rule can take besides its part; told from one another by identity, which is quick."""
 
 
 def rule(
@@ -216,9 +217,10 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if part not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {part!r}, which is no part of an image")
-        if parameters[1:] not in _NEEDS:
+        needs = next((each for each in _NEEDS if each == parameters[1:]), None)
+        if needs is None:
             raise AssertionError(f"{function.__name__}: takes {parameters[1:]}, not one of {_NEEDS}")
-        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, parameters[1:], when)
+        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, needs, when)
         return function
 
     return register
@@ -234,13 +236,12 @@ def in_order() -> None:
 
 
 def bound(rules: Iterable[Rule]) -> tuple[_Family, ...]:
-    """Sort rules by their condition and by what they take."""
-    families: defaultdict[Condition | None, list[list[tuple[RuleFunction, Rule]]]] = defaultdict(
-        lambda: [[] for _ in _NEEDS]
-    )
+    """Sort rules into families."""
+    families: defaultdict[tuple[Condition | None, tuple[str, ...]], list[tuple[RuleFunction, Rule]]]
+    families = defaultdict(list)
     for each in rules:
-        families[each.when][_NEEDS.index(each.needs)].append((each.examines, each))
-    return tuple(_Family(when, *map(tuple, asked)) for when, asked in families.items())
+        families[each.when, each.needs].append((each.examines, each))
+    return tuple(_Family(when, needs, tuple(asked)) for (when, needs), asked in families.items())
 
 
 def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
@@ -268,24 +269,29 @@ def judge(part: str, value: Any, *, image: Image, target: Target, now: float) ->
 def _said(part: str, value: Any, image: Image, target: Target, now: float) -> list[tuple[Rule, Faults]]:
     """Ask the rules of a part, and return what they said; nearly always nothing."""
     said: list[tuple[Rule, Faults]] = []
-    for when, alone, of_image, of_target, of_time, of_both in _OF_PART[part]:
+    for when, needs, rules in _OF_PART[part]:
         if when is not None and not when(image):
             continue
-        for ask, each in alone:
-            if faults := ask(value):
-                said.append((each, faults))
-        for ask, each in of_image:
-            if faults := ask(value, image):
-                said.append((each, faults))
-        for ask, each in of_target:
-            if faults := ask(value, target):
-                said.append((each, faults))
-        for ask, each in of_time:
-            if faults := ask(value, now):
-                said.append((each, faults))
-        for ask, each in of_both:
-            if faults := ask(value, image, target):
-                said.append((each, faults))
+        if needs is _NOTHING:
+            for ask, each in rules:
+                if faults := ask(value):
+                    said.append((each, faults))
+        elif needs is _IMAGE:
+            for ask, each in rules:
+                if faults := ask(value, image):
+                    said.append((each, faults))
+        elif needs is _TARGET:
+            for ask, each in rules:
+                if faults := ask(value, target):
+                    said.append((each, faults))
+        elif needs is _TIME:
+            for ask, each in rules:
+                if faults := ask(value, now):
+                    said.append((each, faults))
+        else:
+            for ask, each in rules:
+                if faults := ask(value, image, target):
+                    said.append((each, faults))
     return said
 
 
@@ -302,7 +308,7 @@ def _listed(faults: Faults) -> Iterable[Fault]:
 def one_by_one(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
     """Run the rules of one part as `judge` does, plainly: one that crashes takes nothing else with it."""
     given, found = {"image": image, "target": target, "now": now}, []
-    rules = [each for _, *families in _OF_PART[part] for asked in families for _, each in asked]
+    rules = [each for family in _OF_PART[part] for _, each in family.rules]
     for each in sorted(rules, key=attrgetter("id")):
         try:
             if each.when is None or each.when(image):
