@@ -63,7 +63,8 @@ class Image:
     room its text alone is one.
     """
     metadata: list[Span] = field(default_factory=list)
-    """Every metadata region but the footer at the end, by offset; complete when the table is known.
+    """Every metadata region but the footer at the end, by offset; complete when the table is known. Where there are
+    only vital ones, it is their list.
 
     Of a parent locator that is its room, which may be longer than its text. A batmap that lies where none can be is
     not among them.

@@ -64,7 +64,7 @@ def check(source: Readable, *, name: str | None = None, **options: Unpack[CheckO
     settled = Settled.by(**options)
     with settled.opened(source, name) as reader:
         report = settled.examined(reader)
-    return report if settled.parents is None else settled.with_parents(report, source)
+    return settled.with_parents(report, source)
 
 
 async def acheck(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
@@ -254,7 +254,7 @@ def resolve(
 ) -> Target:
     """Load the target, and see that it refuses only what exists."""
     loaded = targets.load(target, max_virtual_size=max_virtual_size, max_physical_size=max_physical_size)
-    if loaded.refuses and (unknown := loaded.refuses - rules.SLUGS):
+    if unknown := loaded.refuses - rules.SLUGS:
         word = min(unknown)
         raise UsageError(f"target {loaded.name}: unknown rule {word!r}{targets.suggestion(word, tuple(rules.SLUGS))}")
     return loaded

@@ -302,7 +302,7 @@ def _judge_table(
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
     inside = vital = _inside(image, image.vital)
     rooms: list[Span] = []
-    if image.metadata is not image.vital:
+    if image.metadata is not image.vital:  # there is a batmap, or there are parent locators
         inside = _inside(image, image.metadata)
         rooms = [span for span in inside if span.part in {"batmap_map", "parent_locator_data"}]
     entries = header.max_table_entries

@@ -1,4 +1,4 @@
-"""Values for the structures, which nobody can change, and the one boundary where bytes become them.
+"""Values for the structures, which nobody changes, and the one boundary where bytes become them.
 
 Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors.
 """

@@ -8,7 +8,7 @@ by the decorator, and cannot drift:
 
     @rule("VHD108", "temporary-disk", part="footer", severity=WARNING, spec="Hard Disk Footer Format: Features")
     def temporary_disk(footer: Footer) -> Fault | None:
-        "The image is marked as a temporary disk. [Then: Checks: ... Matters: ... Fix: ...]"
+        "The image is marked as a temporary disk."  # and what it checks, why that matters, what can be done
         if footer.features & 1:
             return Fault("the disk is marked as temporary", footer.span("features"), found="1")
         return None
@@ -182,9 +182,8 @@ _NOTHING: Final = ()
 _IMAGE: Final = ("image",)
 _TARGET: Final = ("target",)
 _TIME: Final = ("now",)
-_IMAGE_AND_TARGET: Final = ("image", "target")
-_NEEDS: Final = (_NOTHING, _IMAGE, _TARGET, _TIME, _IMAGE_AND_TARGET)
-"""What a rule can take besides its part; told from one another by identity, which is quick."""
+_USUAL: Final = (_NOTHING, _IMAGE, _TARGET, _TIME)
+"""What most rules take besides their part; told from one another by identity, which is quick."""
 
 
 def rule(
@@ -208,7 +207,7 @@ def rule(
         code: the message code that it means where it is an ERROR.
         doubts: "data" or "description", where one of them may be wrong.
         spec: where the demand comes from.
-        when: of which images it says anything, where many rules say the same: `is_child`.
+        when: of which images it says anything, where several rules say the same: `is_child`. It need not look again.
     """
 
     def register(function: Declared) -> Declared:
@@ -217,9 +216,7 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if part not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {part!r}, which is no part of an image")
-        needs = next((each for each in _NEEDS if each == parameters[1:]), None)
-        if needs is None:
-            raise AssertionError(f"{function.__name__}: takes {parameters[1:]}, not one of {_NEEDS}")
+        needs = next((usual for usual in _USUAL if usual == parameters[1:]), parameters[1:])
         RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, needs, when)
         return function
 
@@ -289,10 +286,16 @@ def _said(part: str, value: Any, image: Image, target: Target, now: float) -> li
                 if faults := ask(value, now):
                     said.append((each, faults))
         else:
+            given = _given(needs, image, target, now)
             for ask, each in rules:
-                if faults := ask(value, image, target):
+                if faults := ask(value, *given):
                     said.append((each, faults))
     return said
+
+
+def _given(needs: tuple[str, ...], image: Image, target: Target, now: float) -> list[Any]:
+    by_name = {"image": image, "target": target, "now": now}
+    return [by_name[name] for name in needs]
 
 
 def _number(said: tuple[Rule, Faults]) -> str:
@@ -307,12 +310,12 @@ def _listed(faults: Faults) -> Iterable[Fault]:
 
 def one_by_one(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
     """Run the rules of one part as `judge` does, plainly: one that crashes takes nothing else with it."""
-    given, found = {"image": image, "target": target, "now": now}, []
+    found = []
     rules = [each for family in _OF_PART[part] for _, each in family.rules]
     for each in sorted(rules, key=attrgetter("id")):
         try:
             if each.when is None or each.when(image):
-                for fault in _listed(each.examines(value, *[given[name] for name in each.needs])):
+                for fault in _listed(each.examines(value, *_given(each.needs, image, target, now))):
                     found.append(each.finding(fault, target))  # noqa: PERF401 (what came before a crash counts)
         except Exception as error:  # noqa: BLE001 (see `judge`)
             crash = f"{each.id} {each.slug}: {type(error).__name__}: {error}"

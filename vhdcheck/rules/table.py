@@ -148,8 +148,7 @@ def block_past_end(table: Table, image: Image) -> list[Fault]:
         return faults  # without the footer at the end the file is truncated, and VHD605 says so
     missing = table.claimed_end - image.footer_offset
     message = f"{count(hits.count, 'block')} behind the end of the file, the last by {exact(missing)}"
-    faults.append(_fault(image, hits, message, f"a file of at least {table.claimed_end + SECTOR} bytes"))
-    return faults
+    return [*faults, _fault(image, hits, message, f"a file of at least {table.claimed_end + SECTOR} bytes")]
 
 
 @rule(

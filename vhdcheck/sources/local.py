@@ -91,10 +91,7 @@ class FileSource:
                     start = span.offset
                 end = span.offset + span.length
             os.posix_fadvise(self._descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
-        answer = []  # no comprehension: it would be a function more
-        for span in spans:
-            answer.append(self._read(span.offset, span.length))  # noqa: PERF401
-        return answer
+        return [self._read(span.offset, span.length) for span in spans]
 
     def _read(self, offset: int, length: int) -> bytes:
         try:
