@@ -74,8 +74,8 @@ def _of_processes(timings: Timings) -> Iterable[Aim]:
 
 def _of_loops(timings: Timings) -> Iterable[Aim]:
     huge = _ours_to(timings, "read it and sort the table", HUGE)
-    yield Aim("in process, 10 MiB, to oslo.utils detect", _ours_to(timings, "oslo.utils detect", SMALL), "<", 1)
-    yield Aim("in process, 10 MiB, to dissect open", _ours_to(timings, "dissect open", SMALL))
+    yield Aim("in process, to oslo.utils detect", _ours_to(timings, "oslo.utils detect", IMAGES), "<", 1)
+    yield Aim("in process, to dissect open", _ours_to(timings, "dissect open", (FIRST, *SMALL)), bound=2)
     yield Aim("in process, 2040 GiB in any order, to reading and sorting", huge, bound=2)
 
 

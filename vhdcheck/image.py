@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vhdcheck.format import layout
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import BATMAP_COOKIE, HEADER_COOKIE, Batmap, DynamicHeader, Footer, ParentLocator
 from vhdcheck.units import SECTOR
+from vhdcheck.values import value
 
 if TYPE_CHECKING:
     from vhdcheck.blocks.facts import Bitmaps, Table
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from vhdcheck.format.lookalikes import Format
 
 
-class FileEnds(NamedTuple):
+@value(frozen=True, slots=True)
+class FileEnds:
     """The first and the last bytes of a file, at most 4 KiB each."""
 
     size: int
@@ -61,7 +63,8 @@ class Image:
     room its text alone is one.
     """
     metadata: list[Span] = field(default_factory=list)
-    """Every metadata region but the footer at the end, by offset; complete when the table is known.
+    """Every metadata region but the footer at the end, by offset; complete when the table is known. Where there are
+    only vital ones, it is their list.
 
     Of a parent locator that is its room, which may be longer than its text. A batmap that lies where none can be is
     not among them.
@@ -101,10 +104,12 @@ class Image:
 
 
 def metadata_of(image: Image) -> list[Span]:
-    """List every metadata region but the footer at the end, by offset; the vital ones are known.
+    """List every metadata region but the footer at the end, by offset; the vital ones are known, and often all.
 
     A stand-alone disk's parent locators are none.
     """
+    if not image.locators and image.batmap is None:
+        return image.vital
     spans = list(image.vital)
     for locator in image.locators:
         text = next((span for span in spans if span[2:4] == ("parent_locator_data", locator.index)), None)
@@ -118,23 +123,15 @@ def metadata_of(image: Image) -> list[Span]:
 
 def vital_of(image: Image) -> list[Span]:
     """List the regions of an image whose every byte says something, by offset."""
-    spans = []
-    if image.copy is not None:
-        spans.append(Span(0, SECTOR, "footer_copy"))
+    spans = [] if image.copy is None else [Span(0, SECTOR, "footer_copy")]
     if (header := image.header) is not None:
         spans.append(Span(header.offset, layout.HEADER_SIZE, "header"))
         if header.cookie == HEADER_COOKIE and header.max_table_entries:
             spans.append(Span(header.table_offset, header.table_length, "table"))
-        spans += (
-            Span(
-                locator.data_offset,
-                max(min(locator.data_length, locator.space), 1),
-                "parent_locator_data",
-                locator.index,
-            )
-            for locator in image.locators
-            if locator.data_offset
-        )
+        for locator in image.locators:
+            if locator.data_offset:
+                length = max(min(locator.data_length, locator.space), 1)
+                spans.append(Span(locator.data_offset, length, "parent_locator_data", locator.index))
     if (batmap := image.batmap) is not None and batmap.cookie == BATMAP_COOKIE:
         spans.append(Span(batmap.offset, layout.BATMAP_HEADER_SIZE, "batmap"))
     return sorted(spans, key=attrgetter("offset"))

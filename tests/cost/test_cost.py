@@ -29,7 +29,7 @@ IMAGES: Final[dict[str, Callable[[], Image]]] = {
     "40 GiB full": lambda: full(40 * GIB),
     "2040 GiB shuffled": lambda: full(2040 * GIB, shuffled=True),
 }
-MOST_CALLS: Final = {"fixed": 375, "small dynamic": 680, "40 GiB full": 835, "2040 GiB shuffled": 1340}
+MOST_CALLS: Final = {"fixed": 295, "small dynamic": 500, "40 GiB full": 660, "2040 GiB shuffled": 1170}
 MOST_READS: Final = {"fixed": (2, 8192), "small dynamic": (3, 16384)}
 MEMORY: Final = 256 * MIB
 ENTRIES: Final = 1 << 23

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,7 @@ def test_every_field_s_span_is_where_its_bytes_are() -> None:
         stored = raw[span.offset - 7168 : span.end - 7168]
         assert value == (stored if isinstance(value, bytes) else int.from_bytes(stored, "big"))
         assert span.field == f"footer_copy.{name}"
-    assert set(footer._fields) - {"offset", "raw", "where"} == set(layout.fields(layout.FOOTER))
+    assert {field.name for field in fields(footer)} - {"offset", "raw", "where"} == set(layout.fields(layout.FOOTER))
 
 
 def test_header() -> None:

@@ -6,6 +6,7 @@ Only this module and `allocation` import numpy. Positions are compared as 64-bit
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -64,7 +65,7 @@ def analyse(table: Entries, bounds: Bounds, *, padding: bytes = b"", batmap: byt
     """
     disk = table[: bounds.needed]
     found, ordered = _of_the_disk(disk, bounds)
-    found = found._replace(entries=len(table), padding=padding, full_unused=_marked_unused(batmap, disk))
+    found = replace(found, entries=len(table), padding=padding, full_unused=_marked_unused(batmap, disk))
     beyond = _hits(table, table[bounds.needed :] != UNUSED, bounds.needed)
     return _with_spare(found, ordered, table, bounds, beyond) if beyond.count else found
 
@@ -121,7 +122,8 @@ def _with_spare(found: Table, ordered: Entries, table: Entries, bounds: Bounds, 
     starts = np.unique(np.concatenate((ordered, spare[is_used & ~faulty])))
     steps = _steps(starts)
     wide = steps[steps > slot]
-    return found._replace(
+    return replace(
+        found,
         used=found.used + beyond.count,
         data_start=int(starts[0]) * SECTOR if len(starts) else 0,
         data_end=int(starts[-1]) * SECTOR + bounds.slot if len(starts) else 0,

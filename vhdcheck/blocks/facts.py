@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vhdcheck.values import value
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -43,7 +45,8 @@ class Bounds(NamedTuple):
     """What is set apart for metadata, and a block may lie in without a byte of the guest's being in doubt."""
 
 
-class Table(NamedTuple):
+@value(frozen=True, slots=True)
+class Table:
     """What the table says. Offsets are bytes; a block's span is its bitmap and data.
 
     Entries behind the last block of the disk are spare. No reader shows what they lead to, so they are judged apart.

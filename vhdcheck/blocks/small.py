@@ -72,10 +72,10 @@ def sound(
     first, last, slot = ordered[0], ordered[-1], bounds.slot // SECTOR
     steps = list(map(sub, ordered[1:], ordered)) or [slot]
     if (
-        first * SECTOR < max((span.end for span in (*bounds.metadata, *bounds.rooms)), default=0)
+        first * SECTOR < max([span.offset + span.length for span in (*bounds.metadata, *bounds.rooms)], default=0)
         or last * SECTOR + bounds.slot > bounds.footer
         or min(steps) < slot
-        or any(start != UNUSED for start in table[bounds.needed :])
+        or table[bounds.needed :].count(UNUSED) < entries - bounds.needed
     ):
         return None
     end = last * SECTOR + bounds.slot

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from vhdcheck import rules, targets
 from vhdcheck.chain import has_parent
@@ -15,6 +15,7 @@ from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.image import Image
 from vhdcheck.sources.local import opened
 from vhdcheck.sources.urls import is_url
+from vhdcheck.values import value
 from vhdcheck.verdict.codes import PRECEDENCE
 from vhdcheck.verdict.finding import Finding, Severity
 from vhdcheck.verdict.report import Report
@@ -63,7 +64,7 @@ def check(source: Readable, *, name: str | None = None, **options: Unpack[CheckO
     settled = Settled.by(**options)
     with settled.opened(source, name) as reader:
         report = settled.examined(reader)
-    return report if settled.parents is None else settled.with_parents(report, source)
+    return settled.with_parents(report, source)
 
 
 async def acheck(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
@@ -116,7 +117,8 @@ def _findings(source: Readable, name: str | None, settled: Settled) -> Iterator[
     yield from (each for each in settled.with_parents(report, source).findings if each not in report.findings)
 
 
-class Settled(NamedTuple):
+@value(frozen=True, slots=True)
+class Settled:
     """The options of one check, with the target loaded and what was left out filled in."""
 
     target: Target
@@ -161,7 +163,7 @@ class Settled(NamedTuple):
 
     def examined(self, reader: Source) -> Report:
         """Examine what is open."""
-        return examine(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now)
+        return _examined(_Run(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now), reader)
 
     def with_parents(self, report: Report, source: Readable) -> Report:
         """Add what is found of the parents, where files were given to find them among."""
@@ -193,8 +195,11 @@ def examine(
         UsageError: an unknown target.
         SourceError: the image cannot be read, or changed meanwhile.
     """
-    judged_for = resolve(target)
-    run = _Run(reader, judged_for, deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
+    run = _Run(reader, resolve(target), deep=deep, allocation=allocation, now=now, bitmaps=bitmaps)
+    return _examined(run, reader)
+
+
+def _examined(run: _Run, reader: Source) -> Report:
     wanted = run.answered(())
     while wanted is not None:
         wanted = run.answered(reader.read(wanted.spans))
@@ -249,7 +254,7 @@ def resolve(
 ) -> Target:
     """Load the target, and see that it refuses only what exists."""
     loaded = targets.load(target, max_virtual_size=max_virtual_size, max_physical_size=max_physical_size)
-    if loaded.refuses and (unknown := loaded.refuses - rules.SLUGS):
+    if unknown := loaded.refuses - rules.SLUGS:
         word = min(unknown)
         raise UsageError(f"target {loaded.name}: unknown rule {word!r}{targets.suggestion(word, tuple(rules.SLUGS))}")
     return loaded
@@ -280,7 +285,7 @@ class _Run:
         """Take the answer to what was wanted, at first `()`; judge what is known now; return what is wanted next."""
         if answer:
             self._rounds += 1
-            read = [0 if data is None else len(data) for data in answer]
+            read = [len(data) for data in answer if data is not None]
             self._bytes_read += sum(read)
             if read != self._asked and None not in answer:
                 raise SourceError(f"{self._reader.name}: the driver did not answer with the bytes that were asked for")

@@ -33,7 +33,7 @@ copy. Where the copy is gone it asks for all that the header points at, since th
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from vhdcheck.blocks.facts import Bounds
 from vhdcheck.blocks.small import sound
@@ -63,6 +63,7 @@ from vhdcheck.format.structures import (
 )
 from vhdcheck.image import FileEnds, Image, Slack, metadata_of, vital_of
 from vhdcheck.units import SECTOR, round_up
+from vhdcheck.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -71,7 +72,8 @@ if TYPE_CHECKING:
     from vhdcheck.engine.windows import Answers
 
 
-class Known(NamedTuple):
+@value(frozen=True, slots=True)
+class Known:
     """A part of the image that is complete: `file`, `footer`, `copies`, `header`, `locators`, `table`, ..."""
 
     part: str
@@ -104,8 +106,14 @@ def steps(
     reader = Reader(image)
     head, tail = yield from reader.ends()
     yield Known("size", size)
-    yield from _find_footers(reader, image, head, tail)
-    footer = image.footer
+    image.tail = _footer_at_end(tail, size)
+    copy = _footer_at_start(head, image.tail, size)
+    if image.tail is None:
+        image.stray, image.lookalike = yield from find_a_stray(reader, image, head, copy)
+    footer = image.footer = image.tail or image.stray or copy
+    if footer is not None and footer.disk_type != FIXED:
+        image.copy = copy
+    yield Known("file", FileEnds(size, head, tail))
     if footer is None:
         return
     yield Known("footer", footer)
@@ -141,7 +149,8 @@ def _from_the_start(image: Image, *, deep: bool) -> Generator[Wanted | Known, An
         yield from _pointed_at(reader, image, header, every, deep=deep, allocation=False)
 
 
-class _Expected(NamedTuple):
+@value(frozen=True, slots=True)
+class _Expected:
     """What a footer says of the parts behind the dynamic header."""
 
     disk_size: int
@@ -161,29 +170,21 @@ class _Expected(NamedTuple):
         )
 
 
-def _find_footers(reader: Reader, image: Image, head: bytes, tail: bytes) -> Generator[Wanted | Known, Answers, None]:
-    """Find the footer at the end, else one with something behind it, and the copy at the start."""
-    size = image.size
-    image.tail = _footer_at_end(tail, size)
-    copy, first = None, head[:FOOTER_SIZE]
-    if image.tail is not None and first == image.tail.raw and size > FOOTER_SIZE:
-        copy = image.tail.copied("footer_copy", 0)
-    elif is_footer(first) and size > FOOTER_SIZE:
-        copy = Footer.parse(first, 0, "footer_copy")
-    if image.tail is None:
-        image.stray, image.lookalike = yield from find_a_stray(reader, image, head, copy)
-    image.footer = image.tail or image.stray or copy
-    if image.footer is not None and image.footer.disk_type != FIXED:
-        image.copy = copy
-    yield Known("file", FileEnds(size, head, tail))
-
-
 def _footer_at_end(tail: bytes, size: int) -> Footer | None:
     for length in (FOOTER_SIZE, SHORT_FOOTER_SIZE):
         raw = tail[-length:]
         if len(raw) == length and is_footer(raw):
             return Footer.parse(raw, size - length, "footer")
     return None
+
+
+def _footer_at_start(head: bytes, tail: Footer | None, size: int) -> Footer | None:
+    raw = head[:FOOTER_SIZE]
+    if size <= FOOTER_SIZE or not is_footer(raw):
+        return None
+    return (
+        tail.copied("footer_copy", 0) if tail is not None and tail.raw == raw else Footer.parse(raw, 0, "footer_copy")
+    )
 
 
 def _sparse_parts(
@@ -203,7 +204,7 @@ def _sparse_parts(
     if header.cookie == HEADER_COOKIE:
         yield Known("header", header)
         yield from _pointed_at(reader, image, header, _Expected.by(footer), deep=deep, allocation=allocation)
-        if footer.is_tap and not any(span.part == "batmap_map" for span in image.unseen):
+        if footer.is_tap and not _is_unseen(image, "batmap_map"):
             yield Known("batmap", image.batmap)
     else:
         yield Known("no_header", header)
@@ -221,33 +222,38 @@ def _pointed_at(
         else []
     )
     table_bytes = header.table_length if entries else 0
-    batmap_at = header.table_end if expected.has_batmap else image.size
-    predicted_map = min(round_up(-(-header.max_table_entries // 8), SECTOR), MAX_BATMAP)
     held = reader.held(header.table_offset, table_bytes) // 4 * 4  # apart, so that the rest need not be copied
-    answers = yield from reader.ask(
-        Span(header.table_offset, held, "table"),
-        Span(header.table_offset + held, min(table_bytes - held, TABLE_PIECE), "table"),
-        Span(batmap_at, BATMAP_HEADER_SIZE + predicted_map, "batmap_map"),
-        *(
-            Span(loc.data_offset, min(loc.data_length, MAX_LOCATOR), "parent_locator_data", loc.index)
-            for loc in located
-        ),
-    )
-    *pieces, batmap = answers[:3]
-    texts = answers[3:]
-    image.locators = tuple(replace(loc, data=text) for loc, text in zip(located, texts, strict=True))
+    wanted = [Span(header.table_offset, held, "table")]
+    if table_bytes > held:
+        wanted.append(Span(header.table_offset + held, min(table_bytes - held, TABLE_PIECE), "table"))
+    parts = len(wanted)
+    if expected.has_batmap:
+        predicted_map = min(round_up(-(-header.max_table_entries // 8), SECTOR), MAX_BATMAP)
+        wanted.append(Span(header.table_end, BATMAP_HEADER_SIZE + predicted_map, "batmap_map"))
+    for loc in located:
+        length = min(loc.data_length, MAX_LOCATOR)
+        wanted.append(Span(loc.data_offset, length, "parent_locator_data", loc.index))
+    answers = yield from reader.ask(*wanted)
+    pieces = answers[:parts]
+    if located:
+        texts = answers[-len(located) :]
+        image.locators = tuple(replace(loc, data=text) for loc, text in zip(located, texts, strict=True))
     yield Known("locators", image.locators)
-    if len(batmap) >= BATMAP_HEADER_SIZE:
-        yield from _read_batmap(reader, image, batmap, batmap_at, insists=expected.insists_on_batmap)
+    if expected.has_batmap and len(answers[parts]) >= BATMAP_HEADER_SIZE:
+        yield from _read_batmap(reader, image, answers[parts], header.table_end, insists=expected.insists_on_batmap)
     image.vital = vital_of(image)
     image.metadata = metadata_of(image)
     if entries:
         for start in range(held + TABLE_PIECE, table_bytes, TABLE_PIECE):
             span = Span(header.table_offset + start, min(TABLE_PIECE, table_bytes - start), "table")
             pieces += yield from reader.ask(span)
-        if not any(span.part == "table" for span in image.unseen):
+        if not _is_unseen(image, "table"):
             disk = expected.disk_size
             yield from _judge_table(reader, image, header, pieces, disk, deep=deep, allocation=allocation)
+
+
+def _is_unseen(image: Image, part: str) -> bool:
+    return bool(image.unseen) and any(span.part == part for span in image.unseen)
 
 
 def _readable_entries(image: Image, header: DynamicHeader) -> int:
@@ -294,11 +300,14 @@ def _judge_table(
     allocation: bool,
 ) -> Generator[Wanted | Known, Answers, None]:
     """Analyse the table, then read what lies between the last block and the footer and, if deep, the bitmaps."""
-    inside = _inside(image, image.metadata)
-    rooms = [span for span in inside if span.part in {"batmap_map", "parent_locator_data"}]
+    inside = vital = _inside(image, image.vital)
+    rooms: list[Span] = []
+    if image.metadata is not image.vital:  # there is a batmap, or there are parent locators
+        inside = _inside(image, image.metadata)
+        rooms = [span for span in inside if span.part in {"batmap_map", "parent_locator_data"}]
     entries = header.max_table_entries
     needed = header.blocks_needed(disk_size)
-    bounds = Bounds(needed, header.slot_length, _inside(image, image.vital), image.footer_offset, image.size, rooms)
+    bounds = Bounds(needed, header.slot_length, vital, image.footer_offset, image.size, rooms)
     pieces[:] = [piece for piece in pieces if piece]
     batmap = image.batmap.map if image.batmap is not None else b""
     table = None
@@ -325,10 +334,11 @@ def _judge_table(
 
 def _inside(image: Image, spans: list[Span]) -> list[Span]:
     """Cut spans off where the file ends."""
+    size = image.size
     return [
-        span if span.end <= image.size else span._replace(length=image.size - span.offset)
+        span if span.offset + span.length <= size else span._replace(length=size - span.offset)
         for span in spans
-        if span.offset < image.size
+        if span.offset < size
     ]
 
 
@@ -338,7 +348,7 @@ def _read_slack(reader: Reader, image: Image, metadata: list[Span]) -> Generator
     Where the file does not end with a footer, that is where it may stand, with something behind it.
     """
     assert image.table is not None  # just set
-    start = max([image.table.data_end, *(span.end for span in metadata)])
+    start = max([image.table.data_end, *[span.offset + span.length for span in metadata]])
     length = image.footer_offset - start
     if length > 0:
         (data,) = yield from reader.ask(Span(start, min(length, SEARCH), "slack"))

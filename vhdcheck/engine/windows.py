@@ -8,10 +8,11 @@ windows are the pieces of the file that the plan keeps, as (offset, bytes); the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from vhdcheck.format.limits import END
 from vhdcheck.format.span import Span
+from vhdcheck.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     Answers = Sequence[bytes | None]
 
 
-class Wanted(NamedTuple):
+_HEAD: Final = Span(0, END)
+
+
+@value(frozen=True, slots=True)
+class Wanted:
     """Spans whose bytes the plan needs next."""
 
     spans: tuple[Span, ...]
@@ -40,7 +45,7 @@ class Reader:
         """Ask for both ends of the file, at once where they touch, and keep them as the windows."""
         size, head, tail = self.size, b"", b""
         if size > 2 * END:
-            answer = yield Wanted((Span(0, END), Span(size - END, END)))
+            answer = yield Wanted((_HEAD, Span(size - END, END)))
             head, tail = self._seen(answer[0], 0, END), self._seen(answer[1], size - END, END)
         elif size:
             (whole,) = yield Wanted((Span(0, size),))

@@ -137,7 +137,7 @@ _PARSED: Final[dict[Struct, int]] = {}
 """How often this process parsed a structure before it was compiled."""
 _COMPILED: Final[dict[Struct, Callable[[BytesIO, dict[str, Any]], Any]]] = {}
 """What construct compiled, without the frame that it puts around each parse: that takes a third of the time."""
-_NO_CONTEXT: Final[dict[str, Any]] = {"_params": None}
+_NO_CONTEXT: Final[dict[str, Any]] = {"_params": None, "_root": None}
 """What a structure inside another one would be told of that; and of what the caller gave, which is nothing."""
 
 

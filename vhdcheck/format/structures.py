@@ -1,18 +1,19 @@
-"""Values for the structures, which nobody can change, and the one boundary where bytes become them.
+"""Values for the structures, which nobody changes, and the one boundary where bytes become them.
 
-Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors. What every
-image has is a NamedTuple: it takes a quarter of the time of a frozen dataclass to make.
+Field names are the specification's. Offsets are bytes from the start of the file unless a name says sectors.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from operator import attrgetter
+from typing import Any, Final
 from zlib import adler32
 
 from vhdcheck.format import layout
 from vhdcheck.format.span import Span
 from vhdcheck.units import SECTOR, round_up
+from vhdcheck.values import value
 
 COOKIE: Final = b"conectix"
 POISONED_COOKIE: Final = b"v_poison"
@@ -37,13 +38,10 @@ def checksum(data: bytes, at: int) -> int:
         data: the structure.
         at: offset of its checksum field, 4 bytes.
     """
-    return ~(_sum(data) - sum(data[at : at + 4])) & 0xFFFF_FFFF
-
-
-def _sum(data: bytes) -> int:
-    """Add up bytes. Adler-32 does that in its lower half, beginning with 1; for 256 bytes it does not wrap at 65521."""
-    parts = range(0, len(data), 256)
-    return sum([adler32(data[start : start + 256]) & 0xFFFF for start in parts]) - len(parts)
+    total = -sum(data[at : at + 4])
+    for start in range(0, len(data), 256):  # Adler-32 adds up bytes in its lower half, from 1 on; 256 do not wrap there
+        total += (adler32(data[start : start + 256]) & 0xFFFF) - 1
+    return ~total & 0xFFFF_FFFF
 
 
 def is_zero(data: bytes) -> bool:
@@ -51,7 +49,8 @@ def is_zero(data: bytes) -> bool:
     return data == bytes(len(data))
 
 
-class Footer(NamedTuple):
+@value(frozen=True, slots=True)
+class Footer:
     """A footer as it is stored: at the end of the file, or its copy at the start of a dynamic one."""
 
     offset: int
@@ -89,7 +88,7 @@ class Footer(NamedTuple):
 
     def copied(self, where: str, offset: int) -> Footer:
         """Return the same bytes as found at another place."""
-        return Footer(offset, self.raw, where, *self[3:])
+        return Footer(offset, self.raw, where, *_FOOTER_FIELDS(self))
 
     def span(self, name: str) -> Span:
         """Say where a field is."""
@@ -149,6 +148,7 @@ _NUMBERS: Final = (
     *("features", "file_format_version", "data_offset", "timestamp", "creator_version", "original_size"),
     *("current_size", "cylinders", "disk_type", "checksum"),
 )
+_FOOTER_FIELDS: Final = attrgetter(*Footer.__slots__[3:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,8 @@ NO_LOCATORS: Final = tuple(ParentLocator(index, bytes(4), 0, 0, 0, 0) for index 
 """Eight unused entries."""
 
 
-class DynamicHeader(NamedTuple):
+@value(frozen=True, slots=True)
+class DynamicHeader:
     """The header of a dynamic or differencing disk."""
 
     offset: int

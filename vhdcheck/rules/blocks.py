@@ -8,7 +8,7 @@ from vhdcheck.format.layout import BATMAP_HEADER_SIZE
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import BATMAP_1_2, BATMAP_COOKIE, COOKIE, DIFFERENCING, Batmap
 from vhdcheck.rules.registry import NOTE, WARNING, Fault, rule
-from vhdcheck.rules.table import examples
+from vhdcheck.rules.table import examples, has_table
 from vhdcheck.units import MIB, SECTOR, count, exact, human, round_up
 
 if TYPE_CHECKING:
@@ -96,7 +96,14 @@ def space_between_blocks(table: Table, image: Image) -> Fault | None:
     )
 
 
-@rule("VHD404", "file-longer-than-full", part="image", severity=WARNING, spec="Block Allocation Table and Data Blocks")
+@rule(
+    "VHD404",
+    "file-longer-than-full",
+    part="image",
+    severity=WARNING,
+    spec="Block Allocation Table and Data Blocks",
+    when=has_table,
+)
 def file_longer_than_full(image: Image) -> Fault | None:
     """The file is longer than it would be with every block in use.
 
@@ -104,10 +111,9 @@ def file_longer_than_full(image: Image) -> Fault | None:
     Matters: the file holds things that belong to no disk.
     Fix: write the disk into a new image, which leaves them out.
     """
-    header, table = image.header, image.table
-    if header is None or table is None:
-        return None
-    metadata = max(span.end for span in image.metadata)
+    header = image.header
+    assert header is not None  # a table is read by a header's word
+    metadata = max([span.offset + span.length for span in image.metadata])
     full = round_up(metadata, 4096) + image.blocks_needed * (header.slot_length + WINDOWS_SLACK) + 2 * 4096
     if image.size > full + MIB:
         return Fault(

@@ -10,11 +10,28 @@ from vhdcheck.format.lookalikes import recognise_content
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import FIXED, KILLED, Footer, is_footer
 from vhdcheck.rules.registry import ERROR, WARNING, Fault, rule
+from vhdcheck.rules.table import has_table, table_of
 from vhdcheck.units import SECTOR, count, exact, grouped
 from vhdcheck.verdict.codes import Code
 
 if TYPE_CHECKING:
     from vhdcheck.image import FileEnds, Image
+
+
+def lacks_tail(image: Image) -> bool:
+    """Say whether a file does not end with a footer."""
+    return image.tail is None
+
+
+def footer_of(image: Image) -> Footer:
+    """Return the footer of an image that is known to have one."""
+    assert image.footer is not None
+    return image.footer
+
+
+def is_fixed(image: Image) -> bool:
+    """Say whether a disk is a fixed one."""
+    return image.footer is not None and image.footer.disk_type == FIXED
 
 
 @rule(
@@ -25,6 +42,7 @@ if TYPE_CHECKING:
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="Hard Disk Footer Format",
+    when=lacks_tail,
 )
 def no_footer(file: FileEnds, image: Image) -> Fault | None:
     """There is no footer anywhere: the file is not a VHD.
@@ -66,6 +84,7 @@ def no_footer(file: FileEnds, image: Image) -> Fault | None:
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="the other format's own",
+    when=lacks_tail,
 )
 def other_format(_file: FileEnds, image: Image) -> Fault | None:
     """The file is of another format.
@@ -94,6 +113,7 @@ def _is_killed(file: FileEnds) -> bool:
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="blktap: vhd_kill_footer",
+    when=lacks_tail,
 )
 def footer_killed(file: FileEnds) -> Fault | None:
     """XenServer overwrote the footer because the image was in use.
@@ -160,6 +180,7 @@ def trailing_bytes(image: Image) -> Fault | None:
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="Block Allocation Table and Data Blocks",
+    when=has_table,
 )
 def truncated(image: Image) -> Fault | None:
     """The end of the file is missing, and blocks with it.
@@ -168,10 +189,11 @@ def truncated(image: Image) -> Fault | None:
     Matters: data is lost. qemu notices, XenServer does not get that far.
     Fix: transfer the image again, and compare the file's length with the sender's.
     """
-    if image.tail is None and image.footer is image.copy and image.table is not None:
-        whole = image.table.claimed_end + FOOTER_SIZE
-        if image.table.used and whole > image.size + FOOTER_SIZE:
-            lost = count(image.table.past_end.count, "block")
+    table = table_of(image)
+    if image.tail is None and image.footer is image.copy:
+        whole = table.claimed_end + FOOTER_SIZE
+        if table.used and whole > image.size + FOOTER_SIZE:
+            lost = count(table.past_end.count, "block")
             return Fault(
                 f"the file is truncated: at least {exact(whole - image.size)} are missing, and {lost} with them",
                 Span(image.size, whole - image.size, "file"),
@@ -200,11 +222,8 @@ def length_not_in_sectors(image: Image) -> Fault | None:
     return None
 
 
-def _fixed_length(image: Image) -> tuple[int, int] | None:
+def _fixed_length(footer: Footer) -> tuple[int, int]:
     """Return (the length that a fixed disk's file should have, the one it has up to the footer's end)."""
-    footer = image.footer
-    if footer is None or footer.disk_type != FIXED:
-        return None
     return footer.current_size + len(footer.raw), footer.offset + len(footer.raw)
 
 
@@ -216,6 +235,7 @@ def _fixed_length(image: Image) -> tuple[int, int] | None:
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="Hard Disk Footer Format",
+    when=is_fixed,
 )
 def fixed_disk_truncated(image: Image) -> Fault | None:
     """A fixed disk's file is shorter than the disk.
@@ -225,13 +245,13 @@ def fixed_disk_truncated(image: Image) -> Fault | None:
         place.
     Fix: transfer the image again. If the disk was resized without its file, resize it back with the same tool.
     """
-    lengths = _fixed_length(image)
-    if lengths is not None and lengths[1] < lengths[0]:
+    whole, length = _fixed_length(footer_of(image))
+    if length < whole:
         return Fault(
-            f"{exact(lengths[0] - lengths[1])} of the disk are missing",
+            f"{exact(whole - length)} of the disk are missing",
             Span(0, image.size, "file"),
-            expected=f"{grouped(lengths[0])} bytes",
-            found=f"{grouped(lengths[1])} bytes",
+            expected=f"{grouped(whole)} bytes",
+            found=f"{grouped(length)} bytes",
         )
     return None
 
@@ -243,6 +263,7 @@ def fixed_disk_truncated(image: Image) -> Fault | None:
     severity=WARNING,
     doubts="description",
     spec="Hard Disk Footer Format; Azure",
+    when=is_fixed,
 )
 def fixed_disk_longer(image: Image) -> Fault | None:
     """A fixed disk's file is longer than the disk and its footer.
@@ -252,19 +273,19 @@ def fixed_disk_longer(image: Image) -> Fault | None:
     Fix: take the bytes between the disk and the footer out, if they hold nothing. If the disk should be as large as the
         file, ask who resized it.
     """
-    lengths = _fixed_length(image)
-    if image.footer is not None and lengths is not None and lengths[1] > lengths[0]:
-        over = lengths[1] - lengths[0]
+    footer = footer_of(image)
+    whole, length = _fixed_length(footer)
+    if length > whole:
         return Fault(
-            f"{exact(over)} between the end of the disk and the footer belong to nothing",
-            Span(image.footer.current_size, over, "file"),
-            expected=f"{grouped(lengths[0])} bytes",
-            found=f"{grouped(lengths[1])} bytes",
+            f"{exact(length - whole)} between the end of the disk and the footer belong to nothing",
+            Span(footer.current_size, length - whole, "file"),
+            expected=f"{grouped(whole)} bytes",
+            found=f"{grouped(length)} bytes",
         )
     return None
 
 
-@rule("VHD609", "vhd-in-vhd", part="file", severity=WARNING, doubts="data", spec="qemu: vpc_probe")
+@rule("VHD609", "vhd-in-vhd", part="file", severity=WARNING, doubts="data", spec="qemu: vpc_probe", when=is_fixed)
 def vhd_in_vhd(file: FileEnds, image: Image) -> Fault | None:
     """A fixed disk's content is itself a VHD: it was wrapped twice.
 
@@ -274,7 +295,7 @@ def vhd_in_vhd(file: FileEnds, image: Image) -> Fault | None:
     Fix: take the outer footer off, the last 512 bytes of the file.
     """
     inner = file.tail[-2 * FOOTER_SIZE : -FOOTER_SIZE]
-    if image.tail is not None and image.tail.disk_type == FIXED and len(inner) == FOOTER_SIZE and is_footer(inner):
+    if image.tail is not None and len(inner) == FOOTER_SIZE and is_footer(inner):
         return Fault(
             "the disk's last sector is a footer: the image was wrapped twice",
             Span(file.size - 2 * FOOTER_SIZE, FOOTER_SIZE, "data"),
@@ -284,7 +305,14 @@ def vhd_in_vhd(file: FileEnds, image: Image) -> Fault | None:
     return None
 
 
-@rule("VHD610", "content-looks-like-image", part="file", severity=WARNING, spec="CVE-2024-32498; qemu: vpc_probe")
+@rule(
+    "VHD610",
+    "content-looks-like-image",
+    part="file",
+    severity=WARNING,
+    spec="CVE-2024-32498; qemu: vpc_probe",
+    when=is_fixed,
+)
 def content_looks_like_image(file: FileEnds, image: Image) -> Fault | None:
     """A fixed disk's first sector looks like another disk image.
 
@@ -294,9 +322,7 @@ def content_looks_like_image(file: FileEnds, image: Image) -> Fault | None:
     Fix: ask the sender why one image is inside another. Tell every program that the format is VHD. qemu-img cannot
         open a fixed disk that begins with "conectix", whatever it is told.
     """
-    if image.footer is None or image.footer.disk_type != FIXED or image.footer.offset == 0:
-        return None
-    if (found := recognise_content(file.head)) is not None:
+    if footer_of(image).offset and (found := recognise_content(file.head)) is not None:
         return Fault(
             f"the disk begins like {found.name}",
             Span(found.offset, found.length, "data"),
@@ -314,6 +340,7 @@ def content_looks_like_image(file: FileEnds, image: Image) -> Fault | None:
     code=Code.NOT_A_VHD,
     doubts="data",
     spec="CVE-2024-32498; qemu: vpc_probe",
+    when=is_fixed,
 )
 def two_images(file: FileEnds, image: Image) -> Fault | None:
     """A fixed disk begins with a sound footer of another image.
@@ -324,7 +351,7 @@ def two_images(file: FileEnds, image: Image) -> Fault | None:
     Fix: find out which of the two is meant, and ask the sender for that one alone.
     """
     head = file.head[:FOOTER_SIZE]
-    if image.tail is None or image.tail.disk_type != FIXED or image.tail.offset == 0 or not is_footer(head):
+    if image.tail is None or image.tail.offset == 0 or not is_footer(head):
         return None
     first = Footer.parse(head, 0, "data")
     if first.checksum == first.computed_checksum:
@@ -342,5 +369,7 @@ def not_seen(image: Image) -> list[Fault]:
         XenServer's and Xen Orchestra's imports, cannot read it either.
     Fix: check it as a file, or write the disk into a new image, which puts its parts in order.
     """
+    if not image.unseen:
+        return []
     parts = dict.fromkeys(image.unseen)
     return [Fault(f"the {part.words} passed before it was known where it is", part) for part in parts]

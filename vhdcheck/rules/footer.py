@@ -101,7 +101,13 @@ def unknown_features(footer: Footer) -> Fault | None:
     return None
 
 
-@rule("VHD108", "temporary-disk", part="footer", severity=WARNING, spec="Hard Disk Footer Format: Features")
+@rule(
+    "VHD108",
+    "temporary-disk",
+    part="footer",
+    severity=WARNING,
+    spec="Hard Disk Footer Format: Features",
+)
 def temporary_disk(footer: Footer) -> Fault | None:
     """The image is marked as a temporary disk.
 
@@ -295,7 +301,12 @@ def unique_id_filler(footer: Footer) -> Fault | None:
 
 
 @rule(
-    "VHD120", "saved-state", part="footer", severity=WARNING, doubts="data", spec="Hard Disk Footer Format: Saved State"
+    "VHD120",
+    "saved-state",
+    part="footer",
+    severity=WARNING,
+    doubts="data",
+    spec="Hard Disk Footer Format: Saved State",
 )
 def saved_state(footer: Footer) -> Fault | None:
     """The virtual machine was saved, not shut down, when the image was taken.
@@ -309,7 +320,14 @@ def saved_state(footer: Footer) -> Fault | None:
     return None
 
 
-@rule("VHD121", "saved-state-value", part="footer", severity=WARNING, doubts="description", spec="vhd-util check")
+@rule(
+    "VHD121",
+    "saved-state-value",
+    part="footer",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+)
 def saved_state_value(footer: Footer) -> Fault | None:
     """The saved state is neither 0 nor 1.
 

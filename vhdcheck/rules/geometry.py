@@ -98,7 +98,14 @@ def original_size_larger(footer: Footer) -> Fault | None:
     return None
 
 
-@rule("VHD150", "size-zero", part="footer", severity=ERROR, doubts="data", spec="Hard Disk Footer Format: Current Size")
+@rule(
+    "VHD150",
+    "size-zero",
+    part="footer",
+    severity=ERROR,
+    doubts="data",
+    spec="Hard Disk Footer Format: Current Size",
+)
 def size_zero(footer: Footer) -> Fault | None:
     """The disk has no bytes.
 
@@ -137,7 +144,11 @@ def size_not_in_sectors(footer: Footer) -> Fault | None:
 
 
 @rule(
-    "VHD152", "size-over-2040-gib", part="footer", severity=WARNING, spec="Microsoft: About VHD; qemu: VHD_MAX_SECTORS"
+    "VHD152",
+    "size-over-2040-gib",
+    part="footer",
+    severity=WARNING,
+    spec="Microsoft: About VHD; qemu: VHD_MAX_SECTORS",
 )
 def size_over_2040_gib(footer: Footer) -> Fault | None:
     """The disk is larger than 2040 GiB, the most that the format is specified for.
@@ -209,7 +220,14 @@ def _is_larger_than_computed(footer: Footer) -> bool:
     return footer.geometry > geometry(round_up(footer.current_size, SECTOR))
 
 
-@rule("VHD155", "geometry-too-large", part="footer", severity=WARNING, doubts="description", spec="vhd-util check")
+@rule(
+    "VHD155",
+    "geometry-too-large",
+    part="footer",
+    severity=WARNING,
+    doubts="description",
+    spec="vhd-util check",
+)
 def geometry_too_large(footer: Footer) -> Fault | None:
     """The geometry is larger than the specification computes for this size.
 
@@ -220,7 +238,7 @@ def geometry_too_large(footer: Footer) -> Fault | None:
     Fix: write the specification's geometry in its place if that spans the disk. Otherwise write the disk into a new
         image of a size that a geometry spans.
     """
-    if footer.geometry != MAX_GEOMETRY and _is_larger_than_computed(footer):
+    if _is_larger_than_computed(footer) and footer.geometry != MAX_GEOMETRY:
         return Fault(
             "the geometry is larger than the specification's for this size",
             _geometry_span(footer),
@@ -299,7 +317,14 @@ def geometry_exceeds_disk(image: Image) -> Fault | None:
     )
 
 
-@rule("VHD158", "geometry-forced", part="footer", severity=NOTE, doubts="description", spec="vhd-util check; Azure")
+@rule(
+    "VHD158",
+    "geometry-forced",
+    part="footer",
+    severity=NOTE,
+    doubts="description",
+    spec="vhd-util check; Azure",
+)
 def geometry_forced(footer: Footer) -> Fault | None:
     """The geometry is the largest there is, on a disk that is smaller.
 

@@ -9,7 +9,9 @@ from vhdcheck.format.geometry import chs_size_down, chs_size_up
 from vhdcheck.format.limits import MAX_DYNAMIC
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, FIXED, Footer
+from vhdcheck.rules.file import footer_of, is_fixed
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
+from vhdcheck.rules.table import has_table
 from vhdcheck.units import SECTOR, exact, grouped, human, round_up
 from vhdcheck.verdict.codes import Code
 
@@ -135,7 +137,15 @@ def near_limit(footer: Footer, image: Image, target: Target) -> list[Fault]:
     return faults
 
 
-@rule("VHD704", "full-size-over-limit", part="image", severity=NOTE, code=Code.PHYSICAL_SIZE, spec="the target")
+@rule(
+    "VHD704",
+    "full-size-over-limit",
+    part="image",
+    severity=NOTE,
+    code=Code.PHYSICAL_SIZE,
+    spec="the target",
+    when=has_table,
+)
 def full_size_over_limit(image: Image, target: Target) -> Fault | None:
     """With every block in use the file would be longer than the target accepts.
 
@@ -145,10 +155,11 @@ def full_size_over_limit(image: Image, target: Target) -> Fault | None:
         the disk into a new dynamic image, which leaves zeros out. Or make the disk smaller.
     """
     limit, header = target.max_physical_size, image.header
-    if limit is None or header is None or image.footer is None or image.table is None or image.size > limit:
+    assert header is not None  # a table is read by a header's word
+    if limit is None or image.size > limit:
         return None
     virtual_limit = target.max_virtual_size
-    if virtual_limit is not None and image.footer.current_size > virtual_limit:
+    if virtual_limit is not None and footer_of(image).current_size > virtual_limit:
         return None
     full = max(span.end for span in image.metadata) + image.blocks_needed * header.slot_length + SECTOR
     if full > limit:
@@ -242,7 +253,15 @@ def virtual_size_multiple(footer: Footer, target: Target) -> Fault | None:
     return None
 
 
-@rule("VHD712", "file-is-not-virtual-plus-512", part="image", severity=ERROR, doubts="description", spec="the target")
+@rule(
+    "VHD712",
+    "file-is-not-virtual-plus-512",
+    part="image",
+    severity=ERROR,
+    doubts="description",
+    spec="the target",
+    when=is_fixed,
+)
 def file_is_not_virtual_plus_512(image: Image, target: Target) -> Fault | None:
     """The file is not exactly 512 bytes longer than the disk.
 
@@ -250,10 +269,8 @@ def file_is_not_virtual_plus_512(image: Image, target: Target) -> Fault | None:
     Matters: the import fails. Azure says that the footer's cookie is wrong.
     Fix: write the disk into a new fixed image of the right length.
     """
-    footer = image.footer
-    if footer is None or not target.file_is_virtual_plus_footer or footer.disk_type != FIXED:
-        return None
-    if image.size != footer.current_size + SECTOR:
+    footer = footer_of(image)
+    if target.file_is_virtual_plus_footer and image.size != footer.current_size + SECTOR:
         size = round_up(footer.current_size, max(target.virtual_size_multiple, SECTOR))
         return Fault(
             f"{target.name} takes files that are exactly 512 bytes longer than the disk",

@@ -85,14 +85,13 @@ def parent_on_stand_alone_disk(header: DynamicHeader, image: Image) -> Fault | N
     """
     if is_child(image):
         return None
-    fields = {
-        "parent_unique_id": not is_zero(header.parent_unique_id),
-        "parent_timestamp": header.parent_timestamp,
-        "parent_unicode_name": not is_zero(header.parent_unicode_name),
-        "parent_locators": header.parent_locators != NO_LOCATORS,
-    }
-    kept = [name for name, value in fields.items() if value]
-    if kept:
+    fields = (
+        ("parent_unique_id", not is_zero(header.parent_unique_id)),
+        ("parent_timestamp", header.parent_timestamp),
+        ("parent_unicode_name", not is_zero(header.parent_unicode_name)),
+        ("parent_locators", header.parent_locators != NO_LOCATORS),
+    )
+    if kept := [name for name, value in fields if value]:
         return Fault(
             f"a stand-alone disk names a parent, in {', '.join(kept)}",
             header.span(kept[0]),

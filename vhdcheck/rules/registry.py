@@ -8,7 +8,7 @@ by the decorator, and cannot drift:
 
     @rule("VHD108", "temporary-disk", part="footer", severity=WARNING, spec="Hard Disk Footer Format: Features")
     def temporary_disk(footer: Footer) -> Fault | None:
-        "The image is marked as a temporary disk. [Then: Checks: ... Matters: ... Fix: ...]"
+        "The image is marked as a temporary disk."  # and what it checks, why that matters, what can be done
         if footer.features & 1:
             return Fault("the disk is marked as temporary", footer.span("features"), found="1")
         return None
@@ -21,15 +21,17 @@ and that is planned from all findings together. What a rule doubts is for that p
 * "": neither is in doubt. The image is what it says, and the destination does not want that.
 
 Most rules have nothing to say of most images, and a million images are a hundred million questions. So what a question
-costs is the call of the function: `_bound` sorts the rules of a part by what they take, `_said` asks them in a loop for
-each kind, and only what was said becomes findings. `when` is a condition that many rules share; it is looked at once
-for all of them. `one_by_one` says the same plainly. It runs where a rule crashed, and a test compares the two.
+costs is the call of the function. `bound` sorts the rules of a part into families, by what they take and by their
+`when`: of which images they say anything (`is_child`, `is_fixed`), which is looked at once for all of them. `_said`
+asks them, family by family, and only what was said becomes findings, in the order of the rules. `one_by_one` does the
+same plainly. It runs where a rule crashed, and a test holds that both find the same.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -170,8 +172,8 @@ class Rule:
         )
 
 
-class _Asked(NamedTuple):
-    """Rules of one part that take the same, and say something of the same images."""
+class _Family(NamedTuple):
+    """Rules of one part that say something of the same images, and take the same."""
 
     when: Condition | None
     needs: tuple[str, ...]
@@ -179,11 +181,13 @@ class _Asked(NamedTuple):
 
 
 RULES: dict[str, Rule] = {}
-_OF_PART: Final[dict[str, tuple[_Asked, ...]]] = dict.fromkeys(PARTS, ())
+_OF_PART: Final[dict[str, tuple[_Family, ...]]] = dict.fromkeys(PARTS, ())
 _NOTHING: Final = ()
 _IMAGE: Final = ("image",)
 _TARGET: Final = ("target",)
-"""What most rules need besides their part; told from other needs by identity, which is quick."""
+_TIME: Final = ("now",)
+_USUAL: Final = (_NOTHING, _IMAGE, _TARGET, _TIME)
+"""What most rules take besides their part; told from one another by identity, which is quick."""
 
 
 def rule(
@@ -207,7 +211,7 @@ def rule(
         code: the message code that it means where it is an ERROR.
         doubts: "data" or "description", where one of them may be wrong.
         spec: where the demand comes from.
-        when: of which images it says anything, where many rules say the same: `is_child`.
+        when: of which images it says anything, where several rules say the same: `is_child`. It need not look again.
     """
 
     def register(function: Declared) -> Declared:
@@ -216,7 +220,8 @@ def rule(
             raise AssertionError(f"{function.__name__}: {number} {slug} is taken")
         if part not in PARTS:
             raise AssertionError(f"{function.__name__}: examines {part!r}, which is no part of an image")
-        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, parameters[1:], when)
+        needs = next((usual for usual in _USUAL if usual == parameters[1:]), parameters[1:])
+        RULES[number] = Rule(number, slug, part, severity, code, doubts, spec, function, needs, when)
         return function
 
     return register
@@ -231,13 +236,13 @@ def in_order() -> None:
         _OF_PART[part] = bound(each for each in RULES.values() if each.part == part)
 
 
-def bound(rules: Iterable[Rule]) -> tuple[_Asked, ...]:
-    """Sort rules by their condition and by what they take."""
-    kinds: dict[tuple[Condition | None, tuple[str, ...]], list[tuple[RuleFunction, Rule]]] = {}
+def bound(rules: Iterable[Rule]) -> tuple[_Family, ...]:
+    """Sort rules into families."""
+    families: defaultdict[tuple[Condition | None, tuple[str, ...]], list[tuple[RuleFunction, Rule]]]
+    families = defaultdict(list)
     for each in rules:
-        needs = next((usual for usual in (_NOTHING, _IMAGE, _TARGET) if usual == each.needs), each.needs)
-        kinds.setdefault((each.when, needs), []).append((each.examines, each))
-    return tuple(_Asked(when, needs, tuple(asked)) for (when, needs), asked in kinds.items())
+        families[each.when, each.needs].append((each.examines, each))
+    return tuple(_Family(when, needs, tuple(asked)) for (when, needs), asked in families.items())
 
 
 def judge(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
@@ -269,24 +274,36 @@ def _said(part: str, value: Any, image: Image, target: Target, now: float) -> li
         if when is not None and not when(image):
             continue
         if needs is _NOTHING:
-            said += [(each, faults) for ask, each in rules if (faults := ask(value))]
+            for ask, each in rules:
+                if faults := ask(value):
+                    said.append((each, faults))
         elif needs is _IMAGE:
-            said += [(each, faults) for ask, each in rules if (faults := ask(value, image))]
+            for ask, each in rules:
+                if faults := ask(value, image):
+                    said.append((each, faults))
         elif needs is _TARGET:
-            said += [(each, faults) for ask, each in rules if (faults := ask(value, target))]
+            for ask, each in rules:
+                if faults := ask(value, target):
+                    said.append((each, faults))
+        elif needs is _TIME:
+            for ask, each in rules:
+                if faults := ask(value, now):
+                    said.append((each, faults))
         else:
             given = _given(needs, image, target, now)
-            said += [(each, faults) for ask, each in rules if (faults := ask(value, *given))]
+            for ask, each in rules:
+                if faults := ask(value, *given):
+                    said.append((each, faults))
     return said
-
-
-def _number(said: tuple[Rule, Faults]) -> str:
-    return said[0].id
 
 
 def _given(needs: tuple[str, ...], image: Image, target: Target, now: float) -> list[Any]:
     by_name = {"image": image, "target": target, "now": now}
     return [by_name[name] for name in needs]
+
+
+def _number(said: tuple[Rule, Faults]) -> str:
+    return said[0].id
 
 
 def _listed(faults: Faults) -> Iterable[Fault]:
@@ -298,7 +315,8 @@ def _listed(faults: Faults) -> Iterable[Fault]:
 def one_by_one(part: str, value: Any, *, image: Image, target: Target, now: float) -> list[Finding]:
     """Run the rules of one part as `judge` does, plainly: one that crashes takes nothing else with it."""
     found = []
-    for each in sorted((each for asked in _OF_PART[part] for _, each in asked.rules), key=attrgetter("id")):
+    rules = [each for family in _OF_PART[part] for _, each in family.rules]
+    for each in sorted(rules, key=attrgetter("id")):
         try:
             if each.when is None or each.when(image):
                 for fault in _listed(each.examines(value, *_given(each.needs, image, target, now))):

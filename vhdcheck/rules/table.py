@@ -6,7 +6,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from vhdcheck.format.span import Span
-from vhdcheck.format.structures import is_zero
 from vhdcheck.rules.parent import is_child
 from vhdcheck.rules.registry import ERROR, NOTE, WARNING, Fault, rule
 from vhdcheck.units import SECTOR, count, exact, round_up
@@ -45,6 +44,17 @@ def _fault(image: Image, hits: Hits, message: str, expected: str, fix: str = "")
     )
 
 
+def has_table(image: Image) -> bool:
+    """Say whether an image's table could be read."""
+    return image.table is not None
+
+
+def table_of(image: Image) -> Table:
+    """Return the table of an image that is known to have one."""
+    assert image.table is not None
+    return image.table
+
+
 @rule(
     "VHD301",
     "metadata-overlap",
@@ -80,7 +90,7 @@ def metadata_overlap(image: Image) -> list[Fault]:
                     related=(furthest,),
                 )
             )
-        if region.end > end:
+        if region.offset + region.length > end:
             furthest, end = region, region.end
     return faults
 
@@ -138,8 +148,7 @@ def block_past_end(table: Table, image: Image) -> list[Fault]:
         return faults  # without the footer at the end the file is truncated, and VHD605 says so
     missing = table.claimed_end - image.footer_offset
     message = f"{count(hits.count, 'block')} behind the end of the file, the last by {exact(missing)}"
-    faults.append(_fault(image, hits, message, f"a file of at least {table.claimed_end + SECTOR} bytes"))
-    return faults
+    return [*faults, _fault(image, hits, message, f"a file of at least {table.claimed_end + SECTOR} bytes")]
 
 
 @rule(
@@ -293,7 +302,7 @@ def table_padding(table: Table, image: Image) -> Fault | None:
     Fix: fill it with ones.
     """
     padding = table.padding
-    if not is_zero(padding) and padding.strip(b"\xff"):
+    if padding not in (bytes(len(padding)), b"\xff" * len(padding)):
         header = _header(image)
         return Fault(
             "the rest of the table's last sector is neither zeros nor ones",
@@ -311,6 +320,7 @@ def table_padding(table: Table, image: Image) -> Fault | None:
     severity=WARNING,
     doubts="description",
     spec="vhd-util check; ocaml-vhd",
+    when=has_table,
 )
 def metadata_behind_blocks(image: Image) -> Fault | None:
     """A structure of the image lies behind its blocks.
@@ -320,8 +330,8 @@ def metadata_behind_blocks(image: Image) -> Fault | None:
         stream need the table before the blocks.
     Fix: write the disk into a new image, which puts its parts in order.
     """
-    table = image.table
-    if table is None or not table.data_end:
+    table = table_of(image)
+    if not table.data_end:
         return None
     late = [
         span

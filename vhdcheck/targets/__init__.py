@@ -73,12 +73,12 @@ def load(
 
 
 def _by_name(name: str) -> Target:
+    if name in names():
+        return _bundled(name)
     if "/" in name or "\\" in name or name.endswith(".toml"):
         return _read(Path(name))
-    if name not in names():
-        guess = suggestion(name, names())
-        raise UsageError(f"unknown target {name!r}: one of {', '.join(names())}, or the path of a TOML file{guess}")
-    return _bundled(name)
+    guess = suggestion(name, names())
+    raise UsageError(f"unknown target {name!r}: one of {', '.join(names())}, or the path of a TOML file{guess}")
 
 
 @cache

@@ -5,11 +5,12 @@ A Failure stands where a report would, for an image that could not be checked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from vhdcheck.errors import VhdcheckError
 from vhdcheck.escape import as_unicode, printable
+from vhdcheck.values import value
 from vhdcheck.verdict.codes import PRECEDENCE, Code, message
 from vhdcheck.verdict.finding import Finding, Severity
 
@@ -41,7 +42,7 @@ class Failure:
         return {"source": as_unicode(self.source), "verdict": "not checked", "reason": as_unicode(self.reason)}
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Report:
     """The verdict on one image."""
 
@@ -54,7 +55,7 @@ class Report:
     """All findings: ERRORs first, and of these first the ones that `code` stands for; then by place."""
     image: Image
     bytes_read: int = 0
-    rounds: int = field(default=0)
+    rounds: int = 0
     """Round trips to the source that this took."""
     requests: int = 0
     """Requests to a server that this took; 0 for what is no URL."""
