@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from vhdcheck.errors import VhdcheckError
+from vhdcheck.redaction import without_urls
 from vhdcheck.terminal.arguments import called
 
 PREFIX = "VHDCHECK_TASKS_"
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         server.serve(*configure.settings(given, os.environ, Path(config) if config else None))
     except (VhdcheckError, OSError) as error:
         for line in str(error).splitlines():
-            print(f"vhdcheck.tasks: {line}", file=sys.stderr)
+            print(f"vhdcheck.tasks: {without_urls(line, sys.argv)}", file=sys.stderr)
         return 2
     except ImportError as error:
         print(
