@@ -3,8 +3,8 @@
 Two ways, because a text may be ours or a stranger's:
 
 - `redacted` shows a name that somebody gave. It takes the name apart and leaves out what may be secret: user, password,
-  query and fragment of a URL. People also give what is nearly a URL (in quotes, with one slash, behind `zip::`), and that
-  reaches the same messages, so a URL is looked for anywhere in the name.
+  query and fragment of a URL. People also give what is nearly a URL (in quotes, with one slash, behind `zip::`), and
+  that reaches the same messages, so a URL is looked for anywhere in the name.
 - `masked` shows a text of a driver, a server or a library. The secrets are known there, and are looked for in each
   form that they travel in: as they are, with and without percent signs, and as the base64 of a header.
 
@@ -128,23 +128,23 @@ def _parted(name: str) -> tuple[str, list[str]]:
         return name, []
     begin = _BEGIN.search(name)
     if begin is None:
-        mark = name.find("?")
-        signed = _SIGNED.search(name, mark) if mark >= 0 else None
-        return (name, []) if signed is None else (name[: mark + 1] + STARS, _parameters(name[mark + 1 :]))
+        path, mark, query = name.partition("?")
+        return (f"{path}?{STARS}", _parameters(query)) if _SIGNED.search(mark + query) else (name, [])
     if chained := _CHAIN.search(name):  # fsspec's way to write a file within a file
         first, second = _parted(name[: chained.start()]), _parted(name[chained.end() :])
         return f"{first[0]}::{second[0]}", [*first[1], *second[1]]
     scheme, rest = name[: begin.end()], name[begin.end() :]
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
     host, slash, path = place.partition("/")
-    if "@" in host and not _CONTAINER.fullmatch(scheme + host):
-        who, _, host = host.rpartition("@")
-    elif "@" not in host and not _HOST.fullmatch(host):  # half of a password that has a "/", "?" or "#"
+    who, _, own = host.rpartition("@")
+    if _CONTAINER.fullmatch(scheme + host):
+        who = ""
+    elif _HOST.fullmatch(own) or who == STARS:
+        host = own
+    else:  # half of a password that has a "/", "?" or "#"
         who, mark, behind = rest.rpartition("@")
         shown, secrets = _parted(f"{scheme}{STARS}@{behind}" if mark else f"{scheme}{STARS}@")
         return shown, [*_login(who if mark else rest), *secrets]
-    else:
-        who = ""
     secrets = _login(who)
     inner, more = _parted(path)  # of archives of the web, the URL of a page
     cut = _SIGNED.search(inner)

@@ -40,11 +40,15 @@ QUERIES = {
     "sas": "sv=2026-11-04&sr=b&sig=Zm9v%2Bb0a1b2c%3D",
     "token": "access_token=ya29.tok3n#tok3n-part",
 }
+LOGINS = (b"johnd@e:hunt/er2", b"johnd%40e:hunt%2Fer2")
 SECRETS = re.compile(
     "|".join(
         [
             *("johnd(%40|@)e", "hunt(%2F|/)er2", "AKIAtok3n", "0a1b2c", "Zm9v", "ya29", "tok3n"),
-            *(re.escape(b64encode(each).decode().rstrip("=")) for each in (b"johnd@e:hunt/er2", b"johnd%40e:hunt%2Fer2")),
+            *(
+                re.escape(b64encode(each).decode().rstrip("="))
+                for each in (b"johnd@e:hunt/er2", b"johnd%40e:hunt%2Fer2")
+            ),
         ]
     ),
     re.IGNORECASE,
@@ -206,12 +210,13 @@ def bearer() -> Any:
 def credentials(way: str, url: str) -> tuple[str, dict[str, Any]]:
     """A store's URL and options, with the server in the place of the store."""
     account = f"AccountName=johnd@e;AccountKey={KEY};BlobEndpoint={url}/acc;"
-    return {
+    ways: dict[str, tuple[str, dict[str, Any]]] = {
         "s3": ("s3", {"key": "AKIAtok3n", "secret": KEY, "token": "ya29.tok3n", "endpoint_url": url}),
         "azure key": ("az", {"connection_string": f"DefaultEndpointsProtocol=http;{account}"}),
         "azure sas": ("az", {"connection_string": f"BlobEndpoint={url}/acc;SharedAccessSignature={QUERIES['sas']};"}),
         "gcs": ("gs", {"endpoint_url": url, "token": bearer() if way == "gcs" else None, "project": "x"}),
-    }[way]
+    }
+    return ways[way]
 
 
 @pytest.mark.parametrize(
@@ -331,8 +336,10 @@ def test_names_that_are_given(run: Any, root: Path) -> None:
 def test_what_drivers_log(run: Any, server: Server) -> None:
     """Python writes a warning that nobody handles to standard error; gcsfs warns with the bucket's name."""
     pytest.importorskip("gcsfs", reason="gcsfs is not installed")
-    options = {"endpoint_url": server.url, "token": "anon"}
+    options = json.dumps({"endpoint_url": server.url, "token": "anon"})
     server.before = echo(400, "application/json")
-    done = run(f"gs://{USER}:{PASSWORD}@images/image.vhd", FSSPEC_GS=json.dumps(options), FSSPEC_GCS=json.dumps(options))
+    done = run(
+        f"gs://{USER}:{PASSWORD}@images/image.vhd", FSSPEC_GS=json.dumps(options), FSSPEC_GCS=json.dumps(options)
+    )
     assert done.returncode == 2
     assert_clean(done.stdout + done.stderr)

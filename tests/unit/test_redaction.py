@@ -23,6 +23,7 @@ from vhdcheck.redaction import hidden, in_environment, masked, plain_words, reda
         ("https:\\\\johndoe:hunter2@h/a.vhd", "https:\\\\***@h/a.vhd"),
         ("--output=https://johndoe:hunter2@h/a", "--output=https://***@h/a"),
         ("simplecache::https://johndoe:hunter2@h/a", "simplecache::https://***@h/a"),
+        ("https://johndoe@x:hunt/er2@h/a.vhd", "https://***@h/a.vhd"),
         ("zip://a/b.vhd::https://johndoe:hunter2@h/z.zip?sig=tok3n", "zip://a/b.vhd::https://***@h/z.zip?***"),
         ("http://johndoe:hunter2@[::1", "http://***@[::1"),
         ("http://johndoe:hunter2@[fe80::1%25eth0]:80/a?x#y", "http://***@[fe80::1%25eth0]:80/a?***"),
@@ -94,7 +95,9 @@ def test_the_text_of_a_stranger() -> None:
 
 def test_arguments_in_a_text() -> None:
     argument = "https://johndoe:hun ter@h/a"
-    assert without_urls(f"unknown: {argument!r}. Give another", [argument]) == "unknown: 'https://***@h/a'. Give another"
+    assert (
+        without_urls(f"unknown: {argument!r}. Give another", [argument]) == "unknown: 'https://***@h/a'. Give another"
+    )
     assert without_urls("https://johndoe:hunter2@h/a: no such file") == "https://***@h/a: no such file"
     assert without_urls("GET /v2/tasks?limit=2&token=tok3n 200") == "GET /v2/tasks?*** 200"
     assert without_urls("is it a.vhd? or 3:2=x") == "is it a.vhd? or 3:2=x"

@@ -73,8 +73,8 @@ def audit(
         ['fixtures/dynamic-empty.vhd', 'none.vhd']
     """
     if isinstance(sources, (str, bytes, os.PathLike)):
-        shown = sources if isinstance(sources, bytes) else redacted(os.fsdecode(sources))
-        raise UsageError(f"audit takes many sources, and this is one: give [{shown!r}], or use check")
+        shown = redacted(repr(sources))
+        raise UsageError(f"audit takes many sources, and this is one: give [{shown}], or use check")
     if window is None:
         window = 4 * (os.cpu_count() or 1)
     if batch < 1 or window < 1:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -21,7 +20,7 @@ from vhdcheck.format.structures import Footer, is_footer
 from vhdcheck.redaction import hidden, in_environment, redacted, values
 from vhdcheck.sources.clients import CLOSE, client
 from vhdcheck.sources.transports import CHANGED, Http, Store, reason
-from vhdcheck.sources.urls import StoredObject, is_url, is_web
+from vhdcheck.sources.urls import StoredObject, is_web
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
@@ -361,8 +360,11 @@ def lowered(url: str) -> str:
 
 def secrets_in(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """List what no text may contain: of the URL, of the options, and of where drivers find credentials themselves."""
-    from fsspec.config import conf  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    conf: Any = {}
+    with suppress(ImportError):  # the service may do without
+        from fsspec import config  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
+        conf = config.conf
     found = values([dict(options), conf, in_environment(os.environ)])
     return tuple(dict.fromkeys(filter(None, [*hidden(url), *found])))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vhdcheck.errors import VhdcheckError
 from vhdcheck.redaction import without_urls
-from vhdcheck.terminal.arguments import called
+from vhdcheck.terminal.arguments import Parser, called
 
 PREFIX = "VHDCHECK_TASKS_"
 CONFIG = "TOML file of settings, named as the options are: max-waiting = 50"
@@ -17,9 +17,7 @@ CONFIG = "TOML file of settings, named as the options are: max-waiting = 50"
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser. It takes every value as it is: what is wrong with one is said with those of the file."""
-    made = argparse.ArgumentParser(
-        prog=called("vhdcheck-tasks", "vhdcheck.tasks"), description="The image task service."
-    )
+    made = Parser(prog=called("vhdcheck-tasks", "vhdcheck.tasks"), description="The image task service.")
     serve = made.add_subparsers(required=True, metavar="serve").add_parser(
         "serve",
         help="serve the API",

@@ -12,13 +12,15 @@ import os
 import signal
 import socket
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from vhdcheck.engine.check import resolve
 from vhdcheck.errors import SourceError, UsageError
-from vhdcheck.redaction import in_environment, values
+from vhdcheck.redaction import hidden
+from vhdcheck.sources.url import secrets_in
 from vhdcheck.tasks import auth
 from vhdcheck.tasks.api import Service
 from vhdcheck.tasks.database import Database
@@ -71,7 +73,7 @@ def serve(serving: Serving, settings: Settings) -> None:
 def _secrets(serving: Serving, settings: Settings) -> list[str]:
     """List what no line of the log may have."""
     places = (settings.database, settings.objects, settings.images, serving.keystone)
-    return [secret for secret in values([*places, in_environment(os.environ)]) if secret and secret not in places]
+    return [*chain.from_iterable(map(hidden, places)), *secrets_in("", {})]
 
 
 class _Server(uvicorn.Server):

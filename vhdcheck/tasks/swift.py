@@ -50,7 +50,9 @@ class Swift:
         """
         match = _PLACE.fullmatch(place)
         if match is None:
-            raise UsageError(f"{redacted(place)}: Swift's places look like swift+https://HOST/v1/AUTH_ACCOUNT/CONTAINER")
+            raise UsageError(
+                f"{redacted(place)}: Swift's places look like swift+https://HOST/v1/AUTH_ACCOUNT/CONTAINER"
+            )
         try:
             from swiftclient import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
                 ClientException,
