@@ -12,9 +12,10 @@ import pytest
 from fixtures.writer import GIB, MIB, dynamic, fixed
 from tests.forms import written
 from vhdcheck import SourceError, UsageError, acheck, check, targets
+from vhdcheck.redaction import redacted
 from vhdcheck.report.formats.text import TextReport
 from vhdcheck.sources import transports
-from vhdcheck.sources.url import is_url, redacted
+from vhdcheck.sources.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

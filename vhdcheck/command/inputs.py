@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.errors import SourceError, UsageError, VhdcheckError
 from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.format.limits import END
 from vhdcheck.format.lookalikes import recognise
 from vhdcheck.format.span import Span
 from vhdcheck.format.structures import is_footer
+from vhdcheck.redaction import redacted
 from vhdcheck.sources.local import FileSource
-from vhdcheck.sources.urls import is_store_folder, is_store_pattern, is_url, redacted
+from vhdcheck.sources.urls import is_store_folder, is_store_pattern, is_url
 from vhdcheck.units import count
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Walk:
             for image in listed(url):
                 found += 1
                 yield image
-        except SourceError as error:
+        except VhdcheckError as error:  # also what has no driver
             self.problems.append((redacted(url), str(error).removeprefix(f"{redacted(url)}: ")))
             return
         if not found:

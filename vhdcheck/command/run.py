@@ -51,6 +51,8 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
         SourceError: a list or an earlier run's file cannot be read, the output not be written, or a cluster not be
             reached.
     """
+    if options.files_from is not None or any(map(is_url, (*options.paths, *options.parent, *options.parents))):
+        _mute_drivers()
     results = Results(fail_on=options.fail_on, exit_zero=options.exit_zero, texts_suffice=options.skip_text)
     if options.resume is not None:
         from vhdcheck.command.resume import read  # json
@@ -75,6 +77,13 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
         raise
     _summarise(options, results, errors)
     return results.exit_status
+
+
+def _mute_drivers() -> None:
+    """Keep what drivers log off standard error, where it goes if nobody is set up for it: it quotes URLs and keys."""
+    import logging  # asyncio, which URLs need, imports it too
+
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _summarise(options: Options, results: Results, errors: TextIO) -> None:

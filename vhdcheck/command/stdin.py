@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from vhdcheck.engine.check import examine
 from vhdcheck.engine.stream_checker import StreamChecker, check_stream
 from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.redaction import redacted
 from vhdcheck.sources.local import opened
 from vhdcheck.verdict.report import Failure
 
@@ -32,7 +33,7 @@ def check_stdin(
     Raises:
         UsageError: standard input is a terminal.
     """
-    name, deep, allocation = options.stdin_filename, options.deep, options.allocation
+    name, deep, allocation = redacted(options.stdin_filename), options.deep, options.allocation
     if sys.stdin is None or sys.stdin.closed:
         return Failure(name, "standard input is closed")
     if sys.stdin.isatty():

@@ -13,7 +13,7 @@ from vhdcheck.engine.check import Settled, resolve, with_chain
 from vhdcheck.engine.parents import Parents
 from vhdcheck.errors import UsageError, VhdcheckError
 from vhdcheck.image import slimmed
-from vhdcheck.sources.urls import redacted
+from vhdcheck.redaction import redacted, without_urls
 from vhdcheck.verdict.report import Failure, Report
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def audit(
         ['fixtures/dynamic-empty.vhd', 'none.vhd']
     """
     if isinstance(sources, (str, bytes, os.PathLike)):
-        raise UsageError(f"audit takes many sources, and this is one: give [{sources!r}], or use check")
+        shown = redacted(repr(sources))
+        raise UsageError(f"audit takes many sources, and this is one: give [{shown}], or use check")
     if window is None:
         window = 4 * (os.cpu_count() or 1)
     if batch < 1 or window < 1:
@@ -213,5 +214,5 @@ def _error(future: Future[Any]) -> BaseException | None:
 
 def _words(error: BaseException) -> str:
     """Name an error in one line."""
-    text = " ".join(str(error).split())
+    text = without_urls(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -31,6 +31,7 @@ from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.format.limits import ENDLESS
 from vhdcheck.format.structures import COOKIE
 from vhdcheck.image import Image
+from vhdcheck.redaction import redacted
 from vhdcheck.sources.stream_window import DataWatch, Kept, Passing
 from vhdcheck.units import SECTOR
 from vhdcheck.verdict.finding import Finding, Severity
@@ -78,7 +79,7 @@ class StreamChecker:
         """
         settled = Settled.by(**options)
         deep = self._deep = settled.deep
-        self._target, self._allocation, self.name = settled.target, settled.allocation, name
+        self._target, self._allocation, self.name = settled.target, settled.allocation, redacted(name)
         self._now = time.time() if settled.now is None else settled.now
         self._passing = Passing()
         self._early = Image(ENDLESS)

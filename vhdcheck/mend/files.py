@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.mend.temporary import can_hold, give_name, mark, named, sweep, unnamed
-from vhdcheck.sources.urls import is_url, redacted
+from vhdcheck.redaction import redacted
+from vhdcheck.sources.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import as_unicode, printable
+from vhdcheck.redaction import redacted
 from vhdcheck.report.words import severity_words
-from vhdcheck.sources.urls import redacted
 from vhdcheck.units import count, grouped
 from vhdcheck.verdict.finding import Severity, counted
 from vhdcheck.verdict.report import Failure

@@ -14,6 +14,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn, Self, cast
 
 from vhdcheck.errors import SourceChanged, SourceError, UsageError
+from vhdcheck.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,10 +59,13 @@ class FileSource:
 
     def __init__(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Open a regular file or a block device; never wait for a FIFO's writer."""
-        self.name = name or (path if isinstance(path, str) else os.fsdecode(path))
+        # A URL that is none is opened as a file, and may hold a secret all the same.
+        self.name = redacted(name or (path if isinstance(path, str) else os.fsdecode(path)))
         try:
             self._descriptor = os.open(path, FLAGS)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                error.filename = self.name
             reason = A_DEVICE if getattr(error, "errno", None) == errno.ENXIO else _reason(error)
             raise SourceError(f"{self.name}: {reason}") from error
         try:
@@ -127,7 +131,7 @@ class BufferSource:
 
     def __init__(self, buffer: bytes | bytearray | memoryview, name: str) -> None:
         """Take a buffer; it is not copied as a whole."""
-        self.name = name
+        self.name = redacted(name)
         view = memoryview(buffer)
         self._view = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
         self.size = len(self._view)
@@ -146,7 +150,7 @@ class ObjectSource:
     def __init__(self, file: BinaryIO, name: str | None = None) -> None:
         """Learn the length."""
         self._file = file
-        self.name = name or str(getattr(file, "name", "<file>"))
+        self.name = redacted(name or str(getattr(file, "name", "<file>")))
         if isinstance(cast("object", file), io.TextIOBase):
             raise UsageError(f"{self.name}: the file is open for text; open it in binary mode")
         try:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from vhdcheck.format.limits import END
+from vhdcheck.redaction import plain_words
 from vhdcheck.sources.clients import CONNECTORS
 from vhdcheck.units import exact
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from vhdcheck.sources.clients import Client
@@ -40,12 +42,22 @@ _AIOHTTP: Final = {
     "TooManyRedirects": "the server redirects in a circle, or more than ten times",
     "InvalidUrlRedirectClientError": "the server redirects to what is no URL",
     "NonHttpUrlRedirectClientError": "the server redirects to an address of another kind than http:// and https://",
+    "ClientConnectorCertificateError": "the server's certificate is not trusted",
+    "ClientConnectorSSLError": "the server does not speak TLS as it should; it may want http://",
     "InvalidURL": "not a URL that a server can be asked for",
     "ServerDisconnectedError": "the server closes the connection without an answer",
     "ClientPayloadError": "the server's answer breaks off, or is malformed",
     "ClientResponseError": "the server's answer is malformed: no valid HTTP",
 }
 """What failures of aiohttp mean that carry no status of the server's, although some claim 0 or 400."""
+_UNREACHED: Final = {
+    "EndpointConnectionError": "cannot connect to the store",
+    "ServiceRequestError": "cannot connect to the store",
+    "ConnectTimeoutError": "the store does not answer",
+    "ReadTimeoutError": "the store does not answer",
+    "ServiceResponseError": "the store's answer breaks off",
+}
+"""Failures of the clients of S3 and Azure whose texts are mostly a URL."""
 _STATUS: Final = {
     401: "the server asks for credentials, or does not accept these",
     403: "access denied; of a signed URL: it may have expired",
@@ -79,19 +91,19 @@ class Told(Exception):  # a sentence, not a kind of error
         self.again = again
 
 
-def reason(error: Exception, *, quote: bool, secrets: tuple[str, ...] = ()) -> str:
+def reason(error: Exception, *, quote: bool, secrets: Sequence[str] = ()) -> str:
     """Tell a failure.
 
     Args:
         error: whatever a driver raised.
-        quote: whether to quote its text, if there can be no secret in it. A client of HTTP may quote half a URL.
-        secrets: what must not be quoted.
+        quote: whether to quote the words of its text. A client of HTTP may quote half a URL.
+        secrets: what must not be quoted. What a driver computed of them, such as signatures, is left out too.
     """
     if isinstance(error, Told):
         return str(error)
     known = [each.__name__ for each in type(error).__mro__ if each.__name__ in _AIOHTTP]
-    if known and not quote:
-        return _AIOHTTP[known[0]]
+    if not quote and (known or isinstance(error, ValueError)):
+        return _AIOHTTP[known[0] if known else "InvalidURL"]
     if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT:g} seconds"
     if isinstance(error, FileNotFoundError):
@@ -107,10 +119,10 @@ def reason(error: Exception, *, quote: bool, secrets: tuple[str, ...] = ()) -> s
     kind = type(error).__name__
     if isinstance(cause, OSError) and cause.strerror and quote is False:
         return f"{cause.strerror} ({kind})"
-    text = str(error).partition("\n")[0][:200]
-    if quote and text and "://" not in text and "=" not in text and not any(secret in text for secret in secrets):
-        return f"{text} ({kind})"
-    return f"the driver failed ({kind})"
+    if unreached := [each.__name__ for each in type(error).__mro__ if each.__name__ in _UNREACHED]:
+        return f"{_UNREACHED[unreached[0]]} ({kind})"
+    text = plain_words(str(error).partition("\n")[0], secrets)[:200] if quote else ""
+    return f"{text or 'the driver failed'} ({kind})"
 
 
 def of_status(status: int) -> str:

@@ -8,28 +8,28 @@ usually are; all of these.
 from __future__ import annotations
 
 import asyncio
-import re
+import os
 import sys
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vhdcheck.errors import SourceChanged, SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import Footer, is_footer
+from vhdcheck.redaction import hidden, in_environment, redacted, values
 from vhdcheck.sources.clients import CLOSE, client
 from vhdcheck.sources.transports import CHANGED, Http, Store, reason
-from vhdcheck.sources.urls import StoredObject, is_url, redacted
+from vhdcheck.sources.urls import StoredObject, is_web
 from vhdcheck.units import SECTOR, round_up
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
     from typing import TypeVar
 
     from vhdcheck.format.span import Span
 
     T = TypeVar("T")
-
-__all__ = ["AsyncUrlSource", "UrlSource", "async_opened_url", "is_url", "opened_url", "redacted"]
 
 AT_ONCE: Final = 16
 """Requests under way at the same time."""
@@ -72,7 +72,7 @@ class _Opened(list["Closable"]):
 class AsyncUrlSource:
     """An image behind a URL, in the loop that its requests are made in."""
 
-    def __init__(self, transport: Http | Store, name: str, secrets: tuple[str, ...]) -> None:
+    def __init__(self, transport: Http | Store, name: str, secrets: Callable[[], Sequence[str]]) -> None:
         """Take the way to the object; `open` comes first."""
         self.name, self.size, self.traffic = name, 0, transport.traffic
         self._transport, self._secrets = transport, secrets
@@ -153,7 +153,7 @@ class AsyncUrlSource:
         try:
             return await work
         except Exception as error:  # noqa: BLE001 (each driver has its own)
-            why = reason(error, quote=isinstance(self._transport, Store), secrets=self._secrets)
+            why = reason(error, quote=isinstance(self._transport, Store), secrets=self._secrets())
         raise (SourceChanged if why.startswith(CHANGED) else SourceError)(f"{self.name}: {why}")
 
 
@@ -332,9 +332,9 @@ async def _opened(
     try:
         transport = await _transport(driver, url, given, download=download)
     except Exception as error:  # noqa: BLE001 (each driver has its own)
-        why = reason(error, quote=True, secrets=secrets_in(url, given))
+        why = reason(error, quote=not is_web(url), secrets=secrets_in(url, given))
     else:
-        source = AsyncUrlSource(transport, shown, secrets_in(url, given))
+        source = AsyncUrlSource(transport, shown, partial(secrets_in, url, given))
         opened.append(source)
         await source.open()
         return source
@@ -344,7 +344,7 @@ async def _opened(
 async def _transport(driver: Any, url: str, given: dict[str, Any], *, download: int | None) -> Http | Store:
     listed = url.info if isinstance(url, StoredObject) else None
     url = lowered(url)
-    if not url.startswith(("http://", "https://")):
+    if not is_web(url):
         used = await client(driver, url, given)
         return Store(used, used.files._strip_protocol(url), listed)
     if url.isascii() and url.isprintable() and " " not in url:
@@ -359,10 +359,14 @@ def lowered(url: str) -> str:
 
 
 def secrets_in(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """List what no text may contain."""
-    parts = re.split(r"[/?#&=@:;]+", url.partition("://")[2])
-    texts = [str(value) for value in options.values() if isinstance(value, (str, bytes))]
-    return tuple(text for text in [*parts[1:], *texts] if len(text) > 3)  # noqa: PLR2004 (or nothing could be said)
+    """List what no text may contain: of the URL, of the options, and of where drivers find credentials themselves."""
+    conf: Any = {}
+    with suppress(ImportError):  # the service may do without
+        from fsspec import config  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+        conf = config.conf
+    found = values([dict(options), conf, in_environment(os.environ)])
+    return tuple(dict.fromkeys(filter(None, [*hidden(url), *found])))
 
 
 def _metadata_length(tail: bytes) -> int:

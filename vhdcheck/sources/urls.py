@@ -1,4 +1,4 @@
-"""Which sources are URLs, what a listing told of one, and how a URL may be shown."""
+"""Which sources are URLs, and what a listing told of one."""
 
 from __future__ import annotations
 
@@ -43,24 +43,9 @@ def is_store_pattern(source: object) -> TypeGuard[str]:
 
 def is_in_store(source: object) -> TypeGuard[str]:
     """Say whether a source is the URL of something in a store, which can list what it has."""
-    return is_url(source) and not source.lower().startswith(("http://", "https://"))
+    return is_url(source) and not is_web(source)
 
 
-def redacted(name: str) -> str:
-    """Leave out what may be secret of a URL: user and password, query, fragment. Other names stay as they are.
-
-    Examples:
-        >>> redacted("https://me:secret@example.org/a.vhd?sig=abc")
-        'https://***@example.org/a.vhd?***'
-    """
-    if not is_url(name):
-        return name
-    scheme, _, rest = name.partition("://")
-    place = re.split(r"[?#]", rest, maxsplit=1)[0]
-    host, slash, path = place.partition("/")
-    if "@" in host:
-        host = "***@" + host.rpartition("@")[2]
-    elif not re.fullmatch(r"(\[[^]]*\]|[^:]*)(:\d*)?", host):  # half of a password that has a "/", "?" or "#"
-        behind = rest.rpartition("@")[2] if "@" in rest else ""
-        return redacted(f"{scheme}://***@{behind}")
-    return f"{scheme}://{host}{slash}{path}" + (f"{rest[len(place)]}***" if place != rest else "")
+def is_web(url: str) -> bool:
+    """Say whether a URL is one of HTTP."""
+    return url[:8].lower().startswith(("http://", "https://"))

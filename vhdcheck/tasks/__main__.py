@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from vhdcheck.errors import VhdcheckError
-from vhdcheck.terminal.arguments import called
+from vhdcheck.redaction import without_urls
+from vhdcheck.terminal.arguments import Parser, called
 
 PREFIX = "VHDCHECK_TASKS_"
 CONFIG = "TOML file of settings, named as the options are: max-waiting = 50"
@@ -16,9 +17,7 @@ CONFIG = "TOML file of settings, named as the options are: max-waiting = 50"
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser. It takes every value as it is: what is wrong with one is said with those of the file."""
-    made = argparse.ArgumentParser(
-        prog=called("vhdcheck-tasks", "vhdcheck.tasks"), description="The image task service."
-    )
+    made = Parser(prog=called("vhdcheck-tasks", "vhdcheck.tasks"), description="The image task service.")
     serve = made.add_subparsers(required=True, metavar="serve").add_parser(
         "serve",
         help="serve the API",
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         server.serve(*configure.settings(given, os.environ, Path(config) if config else None))
     except (VhdcheckError, OSError) as error:
         for line in str(error).splitlines():
-            print(f"vhdcheck.tasks: {line}", file=sys.stderr)
+            print(f"vhdcheck.tasks: {without_urls(line, sys.argv)}", file=sys.stderr)
         return 2
     except ImportError as error:
         print(

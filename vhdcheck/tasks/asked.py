@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+from vhdcheck.redaction import redacted
 from vhdcheck.tasks.task import Kind
 from vhdcheck.tasks.wire import Refusal
 
@@ -39,7 +40,7 @@ def task(content: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
             raise _bad(f"Input does not contain '{name}' field")
         if not isinstance(given[name], str) or not given[name]:
             raise _bad(f"'{name}' must be a string, and not empty")
-    return kind, given
+    return kind, _without_secrets(given)
 
 
 def _texts(given: dict[str, Any]) -> Iterator[str]:
@@ -60,6 +61,17 @@ def _texts(given: dict[str, Any]) -> Iterator[str]:
                 yield from value
                 value = value.values()
             waiting += [(each, depth + 1) for each in value]
+
+
+def _without_secrets(value: Any) -> Any:
+    """Leave out what is secret in URLs, before anything is stored: no task takes a URL, but people send them."""
+    if isinstance(value, str):
+        return redacted(value) if "://" in value else value
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    if isinstance(value, dict):
+        return {_without_secrets(name): _without_secrets(each) for name, each in value.items()}
+    return value
 
 
 def _bad(message: str) -> Refusal:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from vhdcheck.errors import UsageError
+from vhdcheck.redaction import hidden, masked, redacted
 from vhdcheck.tasks.tables import ABOUT
 
 if TYPE_CHECKING:
@@ -63,23 +64,23 @@ class Database:
         self.now: sa.ColumnElement[int]
         self.now = sa.literal_column(_CLOCKS[place.get_backend_name()], sa.BigInteger) if clock is None else clock
         try:
-            self._open(shown(url))
+            self._open(url)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, name: str) -> None:
+    def _open(self, url: str) -> None:
         """Bring the tables up to date, and read which database this is."""
         try:
             with self.writing.begin() as connection:
                 if not self.is_sqlite:
                     connection.execute(sa.text("SELECT pg_advisory_xact_lock(7864)"))  # two servers may start at once
-                _upgrade(connection, name)
+                _upgrade(connection, redacted(url))
                 about = sa.select(ABOUT.c.value).where(ABOUT.c.name == "id")
                 self.id = str(connection.execute(about).scalar_one())
                 """What tells it from other databases; made with its tables."""
         except SQLAlchemyError as error:
-            raise UsageError(f"{name}: {_reason(error)}") from error
+            raise UsageError(f"{redacted(url)}: {masked(_reason(error), hidden(url))}") from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -90,14 +91,6 @@ class Database:
         moment = sa.cast(self.now, sa.Text)
         with self.writing.begin() as connection:
             connection.execute(ABOUT.update().where(ABOUT.c.name == "written").values(value=moment))
-
-
-def shown(url: str) -> str:
-    """Write a URL without its password."""
-    try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return "the URL of the database"
 
 
 def _place(url: str) -> URL:

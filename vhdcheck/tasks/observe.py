@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
+from vhdcheck.redaction import masked, without_keys, without_urls
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,12 +25,18 @@ _EXTRAS: Final = (
     *("status", "bytes", "seconds", "reason"),
     *("mended", "source_sha256", "image_sha256"),
 )
+_LEVELS: Final = logging.getLevelNamesMapping()
 _LONGEST: Final = 1000
 """Characters of a path in the log."""
 
 
 class Lines(logging.Formatter):
-    """Writes a record as one line of JSON, in ASCII: nothing in it can forge another line."""
+    """Writes a record as one line of JSON, in ASCII: nothing in it can forge another line, or has a secret."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """Take what must not be logged."""
+        super().__init__()
+        self._secrets = tuple(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
@@ -39,15 +47,29 @@ class Lines(logging.Formatter):
             **{name: getattr(record, name) for name in _EXTRAS if hasattr(record, name)},
         }
         if record.exc_info:
-            shown["exception"] = self.formatException(record.exc_info)
-        return json.dumps(shown, default=str)
+            shown["exception"] = "\n".join(map(self._told, self.formatException(record.exc_info).splitlines()))
+        clean = {name: self._clean(text) if isinstance(text, str) else text for name, text in shown.items()}
+        return json.dumps(clean, default=str)
+
+    def _clean(self, text: str) -> str:
+        return without_urls(masked(text, self._secrets))
+
+    @staticmethod
+    def _told(line: str) -> str:
+        """Leave out of an exception's own words what a client library made of its keys; not of paths and code."""
+        return line if line.startswith("  ") else without_keys(line)
 
 
-def log_to_stderr(level: str) -> None:
-    """Log all, uvicorn's lines too, to standard error."""
+def log_to_stderr(level: str, secrets: Iterable[str] = ()) -> None:
+    """Log to standard error: of ourselves and uvicorn what the operator wants, of others what they warn of.
+
+    Clients of stores log their requests with tokens and signatures, where they are let.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines())
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    handler.setFormatter(Lines(secrets))
+    logging.basicConfig(handlers=[handler], level=max(logging.WARNING, _LEVELS[level.upper()]), force=True)
+    for name in ("vhdcheck", "uvicorn"):
+        logging.getLogger(name).setLevel(level.upper())
 
 
 class Access:

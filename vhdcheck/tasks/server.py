@@ -12,12 +12,15 @@ import os
 import signal
 import socket
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
 from vhdcheck.engine.check import resolve
 from vhdcheck.errors import SourceError, UsageError
+from vhdcheck.redaction import hidden
+from vhdcheck.sources.url import secrets_in
 from vhdcheck.tasks import auth
 from vhdcheck.tasks.api import Service
 from vhdcheck.tasks.database import Database
@@ -45,7 +48,7 @@ def serve(serving: Serving, settings: Settings) -> None:
         OSError: the same.
     """
     resolve(settings.target, settings.max_virtual_size, settings.max_physical_size)
-    log_to_stderr(serving.log_level)
+    log_to_stderr(serving.log_level, _secrets(serving, settings))
     make_private(settings.data)
     known = _auth(serving, settings)
     listening = _bound(serving.host, serving.port)
@@ -65,6 +68,12 @@ def serve(serving: Serving, settings: Settings) -> None:
         timeout_graceful_shutdown=max(int(settings.grace_seconds), 1),
     )
     _Server(config, dispatcher, partial(_reload, serving, known)).run([listening])
+
+
+def _secrets(serving: Serving, settings: Settings) -> list[str]:
+    """List what no line of the log may have."""
+    places = (settings.database, settings.objects, settings.images, serving.keystone)
+    return [*chain.from_iterable(map(hidden, places)), *secrets_in("", {})]
 
 
 class _Server(uvicorn.Server):

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import UsageError
-from vhdcheck.sources.urls import redacted
+from vhdcheck.redaction import redacted
 from vhdcheck.tasks import images, objects
 from vhdcheck.tasks.images import MARK, SUFFIX
 from vhdcheck.tasks.objects import Try

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from vhdcheck.errors import SourceChanged, SourceError, UsageError
+from vhdcheck.redaction import redacted
 from vhdcheck.tasks.blobs import NotThere, Taken
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ class Swift:
         """
         match = _PLACE.fullmatch(place)
         if match is None:
-            raise UsageError(f"{place}: Swift's places look like swift+https://HOST/v1/AUTH_ACCOUNT/CONTAINER")
+            raise UsageError(
+                f"{redacted(place)}: Swift's places look like swift+https://HOST/v1/AUTH_ACCOUNT/CONTAINER"
+            )
         try:
             from swiftclient import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
                 ClientException,

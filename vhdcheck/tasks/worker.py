@@ -31,6 +31,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from vhdcheck.errors import SourceError, VhdcheckError
+from vhdcheck.redaction import hidden, redacted
+from vhdcheck.sources.transports import reason
+from vhdcheck.sources.url import secrets_in
 from vhdcheck.tasks import images
 from vhdcheck.tasks.objects import Stopped
 from vhdcheck.tasks.remains import MAY_LEAVE, MOST, OverQuota
@@ -80,7 +84,7 @@ class Dispatcher:
             UsageError: no such executor; or the image store is another database's.
             SourceError: the cluster cannot be reached.
         """
-        mark(images.of(self._settings), self._settings.images_place, self._store)
+        self._mark()
         self._sweep()
         if self._settings.executor:
             from vhdcheck.engine.executors import dask  # an extra
@@ -94,6 +98,18 @@ class Dispatcher:
             thread.start()
 
     _executor: Executor
+
+    def _mark(self) -> None:
+        place = self._settings.images_place
+        try:
+            mark(images.of(self._settings), place, self._store)
+        except VhdcheckError:
+            raise
+        except Exception as error:  # noqa: BLE001 (each driver has its own, whose text may hold what is secret)
+            why = reason(error, quote=True, secrets=[*hidden(place), *secrets_in("", {})])
+        else:
+            return
+        raise SourceError(f"the image store {redacted(place)}: {why}")  # out here it has no context
 
     def wake(self) -> None:
         """Tell of a new task."""

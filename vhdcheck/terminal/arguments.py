@@ -17,13 +17,14 @@ class Parser(argparse.ArgumentParser):
     """A parser whose words reach whom they are for."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments; `*.vhd` may have put file names of a stranger among them."""
+        """Say what is wrong with the arguments; file names of a stranger may be among them, and URLs with passwords."""
         from vhdcheck.escape import printable
+        from vhdcheck.redaction import without_urls
 
         unknown = message.removeprefix("unrecognized arguments: ").split()
         if file := next((word for word in unknown if word.startswith("-") and os.path.exists(word)), None):
             message += f" (for the file of that name give ./{file})"
-        super().error(printable(message))
+        super().error(printable(without_urls(message, sys.argv)))
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         """Write, and let a failure be told: argparse keeps it to itself, which shows where output has no buffer."""

@@ -76,9 +76,10 @@ def _complain(prog: str, text: str) -> None:
     from contextlib import suppress  # only for a failure
 
     from vhdcheck.escape import printable
+    from vhdcheck.redaction import without_urls
 
     with suppress(OSError):
-        print(f"{prog}: {printable(text)}", file=sys.stderr)
+        print(f"{prog}: {printable(without_urls(text, sys.argv))}", file=sys.stderr)
 
 
 def _discard(stream: TextIO) -> None:
