@@ -25,25 +25,33 @@ if TYPE_CHECKING:
 STARS: Final = "***"
 SHORT: Final = 3
 """Characters of a secret that is masked as a word only."""
+DEPTH: Final = 8
+"""URLs within URLs that are taken apart."""
 _BEGIN: Final = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]{2,}|\b(?:https?|s3a?|abfss?|az|adl|gcs|gs|s?ftp|dask|swift)(?:\+\w+)?:[/\\]+",
+    r"[A-Za-z][A-Za-z0-9+.-]{1,40}:[/\\]{2,}|\b(?:https?|s3a?|abfss?|az|adl|gcs|gs|s?ftp|dask|swift)(?:\+\w+)?:[/\\]+",
     re.ASCII | re.IGNORECASE,
 )
-"""Of a URL. Path objects leave one of two slashes, and so do people."""
+"""Of a URL. Path objects leave one of two slashes, and so do people. What is repeated here and below has a bound, so
+that no text takes a time that grows with its square."""
 _CHAIN: Final = re.compile(r"::(?=[A-Za-z][\w+.-]*:[/\\])", re.ASCII)
 _SIGNED: Final = re.compile(
-    r"[?&;](?=[^?&;=]*(?:sig|token|key|secret|passw|pwd|credential|auth|session)[^?&;=]*=)", re.ASCII | re.IGNORECASE
+    r"[?&;](?=[^?&;=]{0,64}(?:sig|token|key|secret|passw|pwd|credential|auth|session)[^?&;=]{0,64}=)",
+    re.ASCII | re.IGNORECASE,
 )
 """What stands before a parameter that may be secret, where no scheme says that it is a URL."""
 _SECRET: Final = re.compile("key|secret|token|passw|sas|credential|connection|auth|_user", re.IGNORECASE)
 """In the name of a variable of the environment that may hold a secret."""
 _HOST: Final = re.compile(r"(\[[^]]*\]|[^:]*)(:\d*|:PORT)?")
-_WORD: Final = re.compile(r"[^\s'\"<>]+?(?=[:;,.)]*(?:[\s'\"<>]|$))")
-"""What may be a URL in a text, without the marks that end a sentence."""
+_WORD: Final = re.compile(r"[^\s'\"<>]+")
+"""What may be a URL in a text."""
+_END: Final = ":;,.)"
+"""Marks behind it."""
 _CONTAINER: Final = re.compile(r"abfss?://[^:@]*@[^:@]+", re.IGNORECASE)
 """Azure's way to write container and account: nobody logs in with the first of these."""
-_OPAQUE: Final = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[\w+/.~%-]{16,}|[\w+/.~%-]{40,}", re.ASCII)
-"""What may be a key, a token or a signature that a driver had or made: letters and digits, or no word at all."""
+_RUN: Final = re.compile(r"\S+")
+_OPAQUE: Final = re.compile(r"[\w+/.~%-]{16,}", re.ASCII)
+_LONG: Final = re.compile(r"[\w+/.~%-]{40,}", re.ASCII)
+"""What may be a key, a token or a signature that a driver had or made: beside letters and digits, or no word at all."""
 
 
 def redacted(name: str) -> str:
@@ -75,7 +83,12 @@ def without_urls(text: str, given: Iterable[str] = ()) -> str:
             text = text.replace(argument, shown)
             secrets += hidden(argument)
     text = masked(text, secrets)
-    return _WORD.sub(lambda match: redacted(match[0]), text) if "?" in text or _BEGIN.search(text) else text
+    return _WORD.sub(_shown, text) if "?" in text or _BEGIN.search(text) else text
+
+
+def _shown(word: re.Match[str]) -> str:
+    name = word[0].rstrip(_END)
+    return redacted(name) + word[0][len(name) :]
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
@@ -96,7 +109,12 @@ def plain_words(text: str, secrets: Iterable[str]) -> str:
 
 def without_keys(text: str) -> str:
     """Leave out what looks like a key, a token or a signature."""
-    return _OPAQUE.sub(STARS, text)
+    return _RUN.sub(_without_keys, text)
+
+
+def _without_keys(run: re.Match[str]) -> str:
+    has_both = any(char.isdecimal() for char in run[0]) and any(char.isalpha() for char in run[0])
+    return (_OPAQUE if has_both else _LONG).sub(STARS, run[0])
 
 
 def in_environment(environment: Mapping[str, str]) -> list[str]:
@@ -122,8 +140,10 @@ def values(given: object) -> Iterator[str]:
             yield from values(value)
 
 
-def _parted(name: str) -> tuple[str, list[str]]:
-    """Return a name without its secrets, and these."""
+def _parted(name: str, depth: int = 0) -> tuple[str, list[str]]:
+    """Return a name without its secrets, and these. What lies in too many URLs is secret as a whole."""
+    if depth > DEPTH:
+        return STARS, [name]
     if ":" not in name and "?" not in name:  # nearly all
         return name, []
     begin = _BEGIN.search(name)
@@ -131,7 +151,7 @@ def _parted(name: str) -> tuple[str, list[str]]:
         path, mark, query = name.partition("?")
         return (f"{path}?{STARS}", _parameters(query)) if _SIGNED.search(mark + query) else (name, [])
     if chained := _CHAIN.search(name):  # fsspec's way to write a file within a file
-        first, second = _parted(name[: chained.start()]), _parted(name[chained.end() :])
+        first, second = _parted(name[: chained.start()], depth + 1), _parted(name[chained.end() :], depth + 1)
         return f"{first[0]}::{second[0]}", [*first[1], *second[1]]
     scheme, rest = name[: begin.end()], name[begin.end() :]
     place = re.split(r"[?#]", rest, maxsplit=1)[0]
@@ -143,10 +163,10 @@ def _parted(name: str) -> tuple[str, list[str]]:
         host = own
     else:  # half of a password that has a "/", "?" or "#"
         who, mark, behind = rest.rpartition("@")
-        shown, secrets = _parted(f"{scheme}{STARS}@{behind}" if mark else f"{scheme}{STARS}@")
+        shown, secrets = _parted(f"{scheme}{STARS}@{behind}" if mark else f"{scheme}{STARS}@", depth + 1)
         return shown, [*_login(who if mark else rest), *secrets]
     secrets = _login(who)
-    inner, more = _parted(path)  # of archives of the web, the URL of a page
+    inner, more = _parted(path, depth + 1)  # of archives of the web, the URL of a page
     cut = _SIGNED.search(inner)
     if cut:
         inner, more = inner[: cut.end()] + STARS, [*more, *_parameters(inner[cut.end() :])]

@@ -138,3 +138,33 @@ def test_any_text(text: str) -> None:
     assert redacted(once) == once
     masked(text, hidden(text))
     without_urls(text, [text])
+
+
+@pytest.mark.timeout(60)  # what takes a time that grows with the square takes an hour here
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://" * 50_000,
+        "http://a@b@c/?#" * 30_000,
+        "x::http://a" * 50_000,
+        "a" * 1_000_000 + "?",
+        "aa:" * 300_000,
+        "http://x?" + "sig=" * 100_000,
+        "?" + "sig" * 300_000,
+        "http://" + ":" * 1_000_000,
+        "http://x" + "." * 1_000_000 + "a",
+        "1a" * 500_000,
+        "[" * 500_000 + "http://[",
+    ],
+    ids=lambda text: text[:15],
+)
+def test_hostile_names_end(text: str) -> None:
+    redacted(text)
+    without_urls(text, [text[:3000]])
+    plain_words(text, ["ab"])
+
+
+def test_what_lies_in_too_many_urls_is_left_out_as_a_whole() -> None:
+    name = "http://a/" * 30 + "secret"
+    assert "secret" not in redacted(name)
+    assert hidden(name)
