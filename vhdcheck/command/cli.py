@@ -7,7 +7,7 @@ import os
 import sys
 
 from vhdcheck import report
-from vhdcheck.command.deferred import deferred
+from vhdcheck.command.deferred import UNUSED, deferred
 from vhdcheck.terminal.arguments import Parser
 from vhdcheck.terminal.ending import exit_status
 from vhdcheck.version import __version__
@@ -24,11 +24,6 @@ vhdcheck-mend IMAGE -o COPY writes a copy that would be accepted, where the imag
 tasks over HTTP (extra tasks). Each has a --help of its own.
 """
 
-UNUSED: Final = (
-    *("hashlib", "inspect", "pdb", "pickle", "platform", "traceback"),  # construct, dataclasses
-    *("bz2", "ipaddress", "lzma"),  # shutil, urllib.parse
-)
-"""Modules that others import and that checking an image does not need: 30 ms, a third of the time of a short run."""
 SHELLS: Final = ("bash", "fish", "tcsh", "zsh")
 
 
@@ -189,6 +184,11 @@ def _run(arguments: argparse.Namespace) -> int:
         script = Path(__file__).parent / "completions" / arguments.completions
         sys.stdout.write(script.read_text(encoding="utf-8"))
         return 0
+    if arguments.jobs > 1:
+        from vhdcheck.engine.executors import start_server  # multiprocessing
+
+        # It loads the rest while we do.
+        start_server(["vhdcheck.command.preloaded", report.place(arguments.format)])
     with deferred(*UNUSED):
         from vhdcheck.command.options import options  # all the rest
         from vhdcheck.command.run import run

@@ -20,7 +20,6 @@ import multiprocessing
 import signal
 import threading
 from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.reduction import ForkingPickler
 from queue import Empty, SimpleQueue
@@ -37,8 +36,45 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _SCHEMES: Final = {"dask": "tcp", "dask+tls": "tls"}
-_MODULES: Final = ["vhdcheck.engine.audit", "vhdcheck.blocks.arrays"]
-"""What a worker needs before its first image: construct and numpy with it."""
+_MODULES: Final = ["vhdcheck.engine.audit"]
+"""What a worker needs before its first image. Not numpy, which most images do without: all workers load it at the same
+time, where they need it."""
+_METHOD: Final = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""Never a plain fork: it copies locks that other threads hold. The fork server loads the modules once."""
+
+
+def start_server(modules: list[str]) -> None:
+    """Start what processes are forked from, where there is such a thing, and if it does not run yet.
+
+    It takes a while to load its modules. Who calls this early can do something else meanwhile.
+
+    Args:
+        modules: what it loads.
+    """
+    if _METHOD != "forkserver":
+        return
+    from multiprocessing import forkserver, resource_tracker
+
+    multiprocessing.get_context(_METHOD).set_forkserver_preload(modules)
+    resource_tracker.ensure_running()  # it opens the mask that is set here, so it comes first
+    with _uninterrupted():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let what is started here inherit that it is not interrupted, from its first moment on.
+
+    An interrupt is the main thread's to handle, and a process that is still importing would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Processes(Executor):
@@ -54,19 +90,12 @@ class Processes(Executor):
         Args:
             workers: processes.
         """
-        methods = multiprocessing.get_all_start_methods()
-        # Never a plain fork: it copies locks that other threads hold. The fork server loads the modules once.
-        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        self._context.set_forkserver_preload(_MODULES)
+        self._context: Any = multiprocessing.get_context(_METHOD)
+        start_server(_MODULES)
         self._work: SimpleQueue[tuple[Future[Any], Any] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._running: set[Any] = set()
         self._fault = ""
-        with suppress(AttributeError, ImportError):  # not on Windows
-            # Starting it opens the mask that `_serve` sets, so it comes first.
-            from multiprocessing import resource_tracker
-
-            resource_tracker.ensure_running()
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -111,12 +140,8 @@ class Processes(Executor):
         self.shutdown(cancel_futures=True)
 
     def _serve(self) -> None:
-        """Hand work to a process, one piece after the other; a new process where it died.
-
-        What is started here inherits that it is not interrupted, from its first moment on: an interrupt is the main
-        thread's to handle, and a process that is still importing would print a traceback.
-        """
-        if hasattr(signal, "pthread_sigmask"):
+        """Hand work to a process, one piece after the other; a new process where it died."""
+        if hasattr(signal, "pthread_sigmask"):  # as in `_uninterrupted`, for a thread's whole life
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker: _Worker | None = None
         while (item := self._work.get()) is not None:
@@ -127,6 +152,8 @@ class Processes(Executor):
                 worker = worker or self._started()
                 result, error = worker.do(work)
             except _DIED:
+                from concurrent.futures.process import BrokenProcessPool  # 20 ms, for a death only
+
                 result, error = None, BrokenProcessPool("a process died")
                 self._forget(worker)
                 worker = None

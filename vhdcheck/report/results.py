@@ -76,7 +76,7 @@ class Before:
 
     def has(self, source: str) -> bool:
         """Say whether a source was done before, and count it."""
-        verdict = self.verdicts.get(as_unicode(redacted(source)))
+        verdict = self.verdicts.get(as_unicode(redacted(source))) if self.verdicts else None
         if verdict is None:
             return False
         self.skipped += 1
@@ -127,7 +127,7 @@ class Results:
         else:
             self.failed += 1
         self.crashed += tally.crashed
-        if tally is not _CLEAN:
+        if any(tally.found) or any(tally.ignored):
             for counts, numbers in ((self.by_severity, tally.found), (self.ignored, tally.ignored)):
                 for word, number in zip(counts, numbers, strict=True):
                     counts[word] += number
