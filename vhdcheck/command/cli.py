@@ -184,11 +184,6 @@ def _run(arguments: argparse.Namespace) -> int:
         script = Path(__file__).parent / "completions" / arguments.completions
         sys.stdout.write(script.read_text(encoding="utf-8"))
         return 0
-    if arguments.jobs > 1:
-        from vhdcheck.engine.executors import start_server  # multiprocessing
-
-        # It loads the rest while we do.
-        start_server(["vhdcheck.command.preloaded", report.place(arguments.format)])
     with deferred(*UNUSED):
         from vhdcheck.command.options import options  # all the rest
         from vhdcheck.command.run import run

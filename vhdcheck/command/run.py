@@ -63,11 +63,11 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
     try:
         with _opened(options, output) as file, ExitStack() as stack:
             reading = Reading() if _is_single(options) else None
-            line = stack.enter_context(Progress(errors, of_many(results) if reading is None else reading))
+            line = Progress(errors, of_many(results) if reading is None else reading)
             shared = line.paused if file.isatty() else nullcontext
             watch = None if reading is None else partial(Watched, reading=reading, line=line)
             work = _work(options, _context(options, results, file), watch)
-            parts = _counted(_checked(options, work, results, stack, reading), results)
+            parts = _counted(_checked(options, work, results, stack, line=line, reading=reading), results)
             if results.before.torn and _is_same_file(options.resume, file):
                 file.write("\n")
             for text in form.write(parts, work.context):
@@ -146,20 +146,24 @@ def _counted(found: Iterator[Told], results: Results) -> Iterator[Any]:
 
 
 def _checked(
-    options: Options, work: Work, results: Results, stack: ExitStack, reading: Reading | None
+    options: Options, work: Work, results: Results, stack: ExitStack, *, line: Progress, reading: Reading | None
 ) -> Iterator[Told]:
     """Check each image, and go on when one cannot be."""
-    parents = _parents(options)
     if options.is_stdin:
         from vhdcheck.command.stdin import check_stdin  # streams need more
 
+        stack.enter_context(line)
+        parents = _parents(options)
         yield _with_parents(check_stdin(options, work.watch, reading), parents, work)
         return
     walk = Walk(skip_named_texts=options.skip_text)
     items = _items(options, walk, results)
     first = next(items, None)
+    workers = None if first is None else _workers(options, first[0], stack)
+    stack.enter_context(line)  # it has a thread, and with one processes are not forked
+    parents = _parents(options)
     if first is not None:
-        for outcome in _outcomes(chain([first], items), work, _workers(options, first[0], stack)):
+        for outcome in _outcomes(chain([first], items), work, workers):
             if isinstance(outcome, Skipped):
                 walk.skip(outcome.place)
             else:

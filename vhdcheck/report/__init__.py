@@ -57,11 +57,6 @@ def written(form: Format, results: Iterable[Report | Failure], context: Context)
 
 def load(name: str, folder: str = "formats") -> Format:
     """Import the module of a form, and nothing else; those of `forest` write who is whose parent."""
-    module: Any = import_module(place(name, folder))
+    module: Any = import_module(f"{__name__}.{folder}.{name.replace('-', '_')}")
     form: Format = module
     return form
-
-
-def place(name: str, folder: str = "formats") -> str:
-    """Say which module a form is."""
-    return f"{__name__}.{folder}.{name.replace('-', '_')}"
