@@ -53,7 +53,7 @@ def audit(
         sources: paths and URLs.
         executor: where to check; the caller closes it. Only `submit` with one positional argument is used, and that
             and its result can be pickled. Without one, images are checked here, one after the other.
-        batch: images a task.
+        batch: images a task, at the most; the first tasks are smaller, so that few images keep many workers busy.
         window: tasks under way at the same time; by default four for each of this machine's processors.
         finish: applied to each report where the image was checked: `vhdcheck.mend.with_repair`, say. With an
             executor it can be pickled.

@@ -1,10 +1,12 @@
 """Work in batches over any `concurrent.futures.Executor`: lazily, so many batches at a time, each item once.
 
-    items ─ batches of 64 ─▶ window ─ submit ─▶ do(batch), in a worker ─▶ queue of what is done ─▶ results, one by one
+    items ─ in batches ─▶ window ─ submit ─▶ do(batch), in a worker ─▶ queue of what is done ─▶ results, one by one
 
 What a worker sends back is all that its batch costs here, so `do` returns little: a worker has nothing else to do, and
 this process serves all of them. Whoever is done says so by itself (a callback puts the future into a queue): to ask all
 that are under way whenever one is done would cost more here with each worker.
+
+The first batches are small, so that a few hundred items keep all workers busy too, and results come soon.
 
 A batch whose worker fails as a whole is a suspect. The window runs dry, then it is tried again alone and in halves: who
 is alone in the executor when it fails is to blame. So an image that kills its worker costs one result of `lost`.
@@ -13,8 +15,8 @@ is alone in the executor when it fails is to blame. So an image that kills its w
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+FIRST: Final = 4
+"""Items of the first batches."""
 Do: TypeAlias = "Callable[[Sequence[Item]], Sequence[Result]]"
 """What is done to a batch, in a worker: it can be pickled."""
 Lost: TypeAlias = "Callable[[Item, str], Result]"
@@ -45,7 +49,7 @@ def dispatched(
         do: what is done, to a batch at a time.
         lost: what stands for an item whose worker failed.
         executor: where; without one it is done here, one item after the other.
-        batch: items a task.
+        batch: items a task, at the most.
         window: tasks under way at the same time.
 
     Raises:
@@ -81,10 +85,11 @@ class _Dispatch(Generic[Item, Result]):
     def results(self, items: Iterator[Item], batch: int, window: int) -> Iterator[Result]:
         """Keep `window` batches under way, and yield what they come to."""
         suspects: deque[tuple[Item, ...]] = deque()
+        sizes = _sizes(batch, window)
         try:
             while True:
                 # With a suspect the window runs dry first: who is then alone in the executor is to blame.
-                while not suspects and len(self._flying) < window and (taken := tuple(islice(items, batch))):
+                while not suspects and len(self._flying) < window and (taken := tuple(islice(items, next(sizes)))):
                     self._submit(taken).add_done_callback(self._landed.put)
                 if self._flying:
                     future = self._landed.get()
@@ -121,6 +126,15 @@ class _Dispatch(Generic[Item, Result]):
             else:
                 middle = len(items) // 2
                 stack += [items[middle:], items[:middle]]
+
+
+def _sizes(batch: int, window: int) -> Iterator[int]:
+    """Yield how many items go into each batch: twice as many each time that the window has been filled."""
+    size = min(FIRST, batch)
+    while size < batch:
+        yield from repeat(size, window)
+        size = min(2 * size, batch)
+    yield from repeat(batch)
 
 
 def _error(future: Future[Any]) -> BaseException | None:
