@@ -130,7 +130,7 @@ def forms() -> str:
     """The forms of a report, by the first lines of their modules."""
     rows = []
     for name in report.names():
-        module = sys.modules[report.load(name).write.__module__]
+        module = sys.modules[report.load(name).part.__module__]
         line = str(module.__doc__).partition("\n")[0].rstrip(".")
         when = "at the end" if module.WHOLE else "as images are checked"
         rows.append((f"`--format {name}`", line[0].lower() + line[1:], when))

@@ -18,4 +18,4 @@ def written(form: str, found: Sequence[Report | Failure], target: Target) -> str
     context = Context(target)
     for each in found:
         context.results.add(each)
-    return "".join(report.load(form).write(iter(found), context))
+    return report.written(report.load(form), found, context)

@@ -92,6 +92,18 @@ def counted(paths: list[str], taken: list[str]) -> Iterator[str]:
         yield path
 
 
+def test_few_images_keep_many_workers_busy(images: Callable[[int], list[str]]) -> None:
+    """And many are handed over at little cost."""
+    few, many = Eager(), Eager()
+    assert len(list(audit(images(60), executor=few, window=16))) == 60
+    assert max(map(len, few.batches)) <= 60 // 15
+    assert len(list(audit(images(3000), executor=many, window=16))) == 3000
+    sizes = [len(batch) for batch in many.batches]
+    assert sorted(sizes[:-1]) == sizes[:-1]
+    assert (sizes[0], max(sizes)) == (4, 64)
+    assert sum(size == 64 for size in sizes) > 30
+
+
 @pytest.mark.parametrize("name", ["none", "threads", "eager", "late"])
 def test_no_more_is_taken_than_is_under_way(images: Callable[[int], list[str]], name: str) -> None:
     """The sources have no end."""

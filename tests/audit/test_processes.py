@@ -54,7 +54,8 @@ def test_processes_that_cannot_start_end_the_run(tmp_path: Path) -> None:
     """A script that starts itself again in each of its workers, for want of `if __name__ == "__main__"`."""
     script = tmp_path / "script.py"
     script.write_text(
-        "from vhdcheck import audit\nfrom vhdcheck.engine.executors import Processes\n"
+        "import threading\nfrom vhdcheck import audit\nfrom vhdcheck.engine.executors import Processes\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()  # so they are not forked\n"
         "print(list(audit(['x'] * 1000, executor=Processes(2), batch=1)))\n",
         encoding="ascii",
     )

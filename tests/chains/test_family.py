@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fixtures.writer import KIB, differencing, dynamic
 from vhdcheck import check
-from vhdcheck.engine.forest import Forest
+from vhdcheck.engine.forest import Forest, node
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Expected:
 def test_rows_and_counts(family: list[Member]) -> None:
     forest = Forest()
     for place, member in reversed([*enumerate(family)]):
-        forest.add(report_of(member, str(place)))
+        forest.add(node(report_of(member, str(place))))
     rows = forest.rows()
     found = [(row.node.source, row.state, row.depth, row.children, row.dependents, row.last, row.total) for row in rows]
     assert found == list(Expected(family).rows())
@@ -114,7 +114,7 @@ def test_what_is_no_image_and_what_is_there_twice(tmp_path: Path) -> None:
     other.hardlink_to(image)
     forest = Forest()
     for report in (check(image), check(b"no image" * 1000), check(other), check(image)):
-        forest.add(report)
+        forest.add(node(report))
     forest.add(Failure("gone.vhd", "No such file or directory"))
     counts = forest.counts(forest.rows())
     assert (counts.images, counts.no_images, counts.not_checked) == (1, 1, 1)

@@ -38,7 +38,7 @@ def test_verdict(figures: dict[str, float | None], sign: str, verdict: str) -> N
 def test_nothing_is_reached_that_was_not_measured() -> None:
     lines = aims(NOTHING, {})
     rows = [line for line in lines if line.startswith("| ")][1:]
-    assert len(rows) == 14
+    assert len(rows) == 16
     assert all(row.endswith("| – | not measured |") for row in rows)
     assert "reached" not in "\n".join(lines)
 
@@ -47,7 +47,13 @@ def test_verdicts_come_from_medians() -> None:
     timings: dict[str, Timings] = {
         **NOTHING,
         "processes": {("vhdcheck --help", FIRST): [0.03, 0.06, 9.0], ("python -c pass", FIRST): [0.02, 0.02, 0.0]},
-        "many": {(many.QEMU, many.COLUMN): [0.006], (many.TWO_JOBS, many.COLUMN): [0.0005]},
+        "many": {
+            (many.QEMU, many.COLUMN): [0.006],
+            (many.ONE_JOB, many.COLUMN): [0.001],
+            (many.TWO_JOBS, many.COLUMN): [0.0005],
+            (many.TWO_JOBS, many.PARENT): [39e-6],
+            (many.FORMS["sarif"], many.PARENT): [41e-6],
+        },
         "streams": {
             (reader, "fixed"): [seconds] for reader, seconds in ((stream_rate.OURS, 1.0), ("read and discard", 0.95))
         },
@@ -55,6 +61,8 @@ def test_verdicts_come_from_medians() -> None:
     text = "\n".join(aims(timings, {"HTTP, 40 GiB full": Count(4, 1000, 1000)}))
     assert "| ≤ 3 | 3 | reached |" in text
     assert "| ≥ 15 | 12 | **not reached** (not measured: 2000 images) |" in text
+    assert "as fast as one job | ≥ 1.8 | 2 | reached |" in text
+    assert "| < 40 | 39 (jsonl), 41 (sarif) | **not reached** (not measured: text, junit) |" in text
     assert "| ≥ 0.9 | 0.95 | reached (not measured: dynamic, full) |" in text
     assert "| HTTP: requests | ≤ 3 | 4 | **not reached**" in text
     assert "here it took 20.0 ms" in text

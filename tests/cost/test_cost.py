@@ -16,7 +16,7 @@ import pytest
 from benchmarks.images import full
 from fixtures.writer import GIB, KIB, MIB, SECTOR, Image, dynamic, fixed
 from vhdcheck import check
-from vhdcheck.command.cli import UNUSED
+from vhdcheck.command.deferred import UNUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -173,7 +173,7 @@ def _assert_whole(report: Report, size: int) -> None:
 
 def _assert_written(report: Report) -> None:
     """A report can be written: as text for a terminal, and as JSON in ASCII."""
-    for line in TextReport(colour=False, width=100).image(report):
+    for line in TextReport(colour=False).image(report):
         assert line.isprintable(), ascii(line)
     line = json.dumps(json_report.one(report))
     assert line.isascii()

@@ -9,7 +9,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from vhdcheck.errors import SourceError, UsageError, VhdcheckError
 from vhdcheck.format.creators import SUFFIXES
@@ -31,64 +31,95 @@ _PIECE: Final = 1 << 16
 _CONTROLS: Final = frozenset(range(32)) - frozenset(b"\t\n\r\f\x1b")
 
 
+Item: TypeAlias = tuple[str, int | None]
+"""A path, and where it was found. None: it is checked whatever it is. Else it is left out if it is text; whoever checks
+it finds that out, since each image is opened for that."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """A folder, and what was found in it."""
+
+    folder: str = ""
+    found: int = 0
+    """Files with the suffix of an image."""
+    texts: int = 0
+    """How many of them were texts."""
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """Say of a folder without images why it has none."""
+        if self.found > self.texts:
+            return None
+        only = f": {count(self.texts, 'text file')}, VHDL source?" if self.texts else ""
+        return self.folder, f"no {' or '.join(SUFFIXES)} images in this folder{only}"
+
+
 @dataclass(slots=True)
 class Walk:
-    """Finds images, and keeps count of what it left out."""
+    """Finds images, and keeps count of what is left out."""
 
     skip_named_texts: bool = False
     """Whether texts are left out also where they are named, not found in a folder."""
-    skipped_texts: int = 0
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    """Folders that could not be read, or hold no image: (name, reason)."""
+    _searches: list[_Search] = field(default_factory=lambda: [_Search()])
+    """The first stands for the names."""
+    _problems: list[tuple[str, str] | _Search] = field(default_factory=list)
 
-    def images(self, paths: Iterable[str]) -> Iterator[str]:
+    def images(self, paths: Iterable[str]) -> Iterator[Item]:
         """Yield the files to check, in order; a folder's by name."""
         for path in paths:
             if is_store_folder(path) or is_store_pattern(path):
                 yield from self._in_store(path)
             elif is_folder(path):
                 yield from self._in_folder(path)
-            elif self.skip_named_texts and not is_url(path) and is_text(path):
-                self.skipped_texts += 1
             else:
-                yield path
+                yield path, 0 if self.skip_named_texts and not is_url(path) else None
 
-    def _in_store(self, url: str) -> Iterator[str]:
+    def skip(self, place: int) -> None:
+        """Count a text that was found there."""
+        self._searches[place].texts += 1
+
+    @property
+    def skipped_texts(self) -> int:
+        """How many there were."""
+        return sum(each.texts for each in self._searches)
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Folders that could not be read, or hold no image: (name, reason). Complete when all images are checked."""
+        found = (each.problem if isinstance(each, _Search) else each for each in self._problems)
+        return [each for each in found if each is not None]
+
+    def _in_store(self, url: str) -> Iterator[Item]:
         from vhdcheck.sources.store_listing import listed  # asyncio costs 20 ms
 
         found = 0
         try:
             for image in listed(url):
                 found += 1
-                yield image
+                yield image, None
         except VhdcheckError as error:  # also what has no driver
-            self.problems.append((redacted(url), str(error).removeprefix(f"{redacted(url)}: ")))
+            self._problems.append((redacted(url), str(error).removeprefix(f"{redacted(url)}: ")))
             return
         if not found:
             what = "nothing matches" if is_store_pattern(url) else f"no {' or '.join(SUFFIXES)} images in this folder"
-            self.problems.append((redacted(url), what))
+            self._problems.append((redacted(url), what))
 
-    def _in_folder(self, folder: str) -> Iterator[str]:
-        before = len(self.problems), self.skipped_texts
-        found = 0
+    def _in_folder(self, folder: str) -> Iterator[Item]:
+        before, place, search = len(self._problems), len(self._searches), _Search(folder)
+        self._searches.append(search)
         for parent, folders, files in os.walk(folder, onerror=self._unreadable):
             folders.sort()
+            base = str(Path(parent, "_"))[:-1]  # once a folder: a Path for each of a million files takes time
             for name in sorted(files):
-                path = str(Path(parent, name))
-                if not name.lower().endswith(SUFFIXES):
-                    continue
-                if is_text(path):
-                    self.skipped_texts += 1
-                else:
-                    found += 1
-                    yield path
-        if not found and before[0] == len(self.problems):
-            skipped = self.skipped_texts - before[1]
-            only = f": {count(skipped, 'text file')}, VHDL source?" if skipped else ""
-            self.problems.append((folder, f"no {' or '.join(SUFFIXES)} images in this folder{only}"))
+                if name.lower().endswith(SUFFIXES):
+                    search.found += 1
+                    yield base + name, place
+        if before == len(self._problems):
+            self._problems.append(search)
 
     def _unreadable(self, error: OSError) -> None:
-        self.problems.append((str(error.filename), error.strerror or str(error)))
+        self._problems.append((str(error.filename), error.strerror or str(error)))
 
 
 def expanded(paths: Iterable[str]) -> Iterator[str]:

@@ -53,7 +53,12 @@ class Options:
     @property
     def form(self) -> report.Format:
         """What writes the report."""
-        return report.load(self.format, "forest" if self.chains else "formats")
+        return report.load(self.format, self.folder)
+
+    @property
+    def folder(self) -> str:
+        """Where that is."""
+        return "forest" if self.chains else "formats"
 
     @property
     def allocation(self) -> bool:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, listed_in
+from vhdcheck.command.inputs import Walk, expanded, is_folder, is_pattern, is_text, listed_in
 from vhdcheck.command.progress import Reading, Watched, of_many
 from vhdcheck.command.repair import finish
-from vhdcheck.engine.audit import audit, checked, with_family
+from vhdcheck.command.work import Skipped, Told, Work
+from vhdcheck.engine.audit import BATCH, finished, with_family
+from vhdcheck.engine.check import Settled
+from vhdcheck.engine.dispatch import dispatched
 from vhdcheck.errors import SourceError
 from vhdcheck.report.context import Context
 from vhdcheck.report.results import Results, summary
@@ -24,15 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
     from contextlib import AbstractContextManager
-    from typing import TypeAlias
 
+    from vhdcheck.command.inputs import Item
     from vhdcheck.command.options import Options
-    from vhdcheck.engine.options import CheckOptions
+    from vhdcheck.command.work import Outcome
     from vhdcheck.engine.parents import Parents
     from vhdcheck.sources.source import Source
     from vhdcheck.verdict.report import Report
-
-    Checking: TypeAlias = Iterator[Report | Failure]
 
 
 def run(options: Options, output: TextIO, errors: TextIO) -> int:
@@ -62,13 +65,14 @@ def run(options: Options, output: TextIO, errors: TextIO) -> int:
     try:
         with _opened(options, output) as file, ExitStack() as stack:
             reading = Reading() if _is_single(options) else None
-            line = stack.enter_context(Progress(errors, of_many(results) if reading is None else reading))
+            line = Progress(errors, of_many(results) if reading is None else reading)
             shared = line.paused if file.isatty() else nullcontext
             watch = None if reading is None else partial(Watched, reading=reading, line=line)
-            counted = _counted(_checked(options, results, stack, watch, reading), options, results)
+            work = _work(options, _context(options, results, file), watch)
+            parts = _counted(_checked(options, work, results, stack, line=line, reading=reading), results)
             if results.before.torn and _is_same_file(options.resume, file):
                 file.write("\n")
-            for text in form.write(counted, _context(options, results, file)):
+            for text in form.write(parts, work.context):
                 with shared():
                     file.write(text)
                     file.flush()  # a run that is ended leaves what is done
@@ -101,7 +105,15 @@ def _context(options: Options, results: Results, output: TextIO) -> Context:
         brief=not _is_single(options),
         colour=output.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb",
         encoding=output.encoding,
+        columns=shutil.get_terminal_size((100, 24)).columns,
+        folder=_here(),
     )
+
+
+def _here() -> str:
+    with suppress(OSError):  # it was deleted
+        return os.getcwd()
+    return ""
 
 
 def _opened(options: Options, output: TextIO) -> AbstractContextManager[TextIO]:
@@ -119,52 +131,68 @@ def _opened(options: Options, output: TextIO) -> AbstractContextManager[TextIO]:
     return appending(path, empty=not again)
 
 
-def _counted(found: Checking, options: Options, results: Results) -> Checking:
+def _work(options: Options, context: Context, watch: Callable[[Source], Source] | None) -> Work:
+    """Say what is done to each image."""
+    return Work(
+        Settled.by(target=options.target, deep=options.deep, allocation=options.allocation, download=options.download),
+        finish(options),
+        options.selected,
+        quiet=options.quiet and not options.chains,
+        form=options.format,
+        folder=options.folder,
+        context=context,
+        has_family=bool(options.parent or options.parents),
+        watch=watch,
+    )
+
+
+def _counted(found: Iterator[Told], results: Results) -> Iterator[Any]:
     """Add up what comes, and pass on what is to be shown."""
-    for result in map(options.selected.of, found):
-        results.add(result)
-        if not options.quiet or options.chains or results.fails(result):
-            yield result
+    for tally, part in found:
+        results.count(tally)
+        if part is not None:
+            yield part
 
 
 def _checked(
-    options: Options,
-    results: Results,
-    stack: ExitStack,
-    watch: Callable[[Source], Source] | None,
-    reading: Reading | None,
-) -> Checking:
+    options: Options, work: Work, results: Results, stack: ExitStack, *, line: Progress, reading: Reading | None
+) -> Iterator[Told]:
     """Check each image, and go on when one cannot be."""
-    parents = _parents(options)
     if options.is_stdin:
         from vhdcheck.command.stdin import check_stdin  # streams need more
 
-        result, finishing = with_family(check_stdin(options, watch, reading), parents), finish(options)
-        yield result if isinstance(result, Failure) or finishing is None else finishing(result)
+        stack.enter_context(line)
+        parents = _parents(options)
+        yield _with_parents(check_stdin(options, work.watch, reading), parents, work)
         return
     walk = Walk(skip_named_texts=options.skip_text)
-    sources = _sources(options, walk, results)
-    first = next(sources, None)
+    items = _items(options, walk, results)
+    first = next(items, None)
+    workers = None if first is None else _workers(options, first[0], stack)
+    stack.enter_context(line)  # it has a thread, and with one processes are not forked
+    parents = _parents(options)
     if first is not None:
-        given: CheckOptions = {
-            "target": options.target,
-            "deep": options.deep,
-            "allocation": options.allocation,
-            "download": options.download,
-        }
-        every, finishing = chain([first], sources), finish(options)
-        if how := _workers(options, first, stack):
-            found = audit(every, **how, finish=finishing if parents is None else None, **given)
-        else:
-            found = (checked(each, given, watch, finish=finishing if parents is None else None) for each in every)
-        for result in (with_family(each, parents) for each in found):  # a repair needs the parents, which are here
-            if parents is None or finishing is None or isinstance(result, Failure):
-                yield result
+        for outcome in _outcomes(chain([first], items), work, workers):
+            if isinstance(outcome, Skipped):
+                walk.skip(outcome.place)
             else:
-                yield finishing(result)
+                yield outcome if isinstance(outcome, Told) else _with_parents(outcome, parents, work)
     for name, reason in walk.problems:
-        yield Failure(name, reason)
+        yield work.told(Failure(name, reason))
     results.skipped_texts = walk.skipped_texts
+
+
+def _outcomes(items: Iterator[Item], work: Work, workers: Workers | None) -> Iterator[Outcome]:
+    """Do the work where it is to be done."""
+    if workers is None:
+        return chain.from_iterable(work((item,)) for item in items)
+    away = replace(work, context=work.context.for_workers(), watch=None)
+    return dispatched(items, away, work.lost, **workers._asdict())
+
+
+def _with_parents(result: Report | Failure, parents: Parents | None, work: Work) -> Told:
+    """Add what is found of an image's parents, and then the repair, which needs them."""
+    return work.told(finished(with_family(result, parents), work.finish))
 
 
 def _parents(options: Options) -> Parents | None:
@@ -181,8 +209,11 @@ def _parents(options: Options) -> Parents | None:
     walk = Walk()
     for path in options.parents:
         if is_folder(path) or is_pattern(path):
-            for image in walk.images(expanded([path])):
-                parents.add_if_readable(image)
+            for image, place in walk.images(expanded([path])):
+                if place is None or not is_text(image):
+                    parents.add_if_readable(image)
+                else:
+                    walk.skip(place)
         else:
             parents.add(path)
     if walk.problems:
@@ -191,30 +222,38 @@ def _parents(options: Options) -> Parents | None:
     return parents
 
 
-def _sources(options: Options, walk: Walk, results: Results) -> Iterator[str]:
+def _items(options: Options, walk: Walk, results: Results) -> Iterator[Item]:
     """Yield what there is to check, as it is found, without what was done before."""
     listed = () if options.files_from is None else listed_in(options.files_from, null=options.null)
-    for source in walk.images(chain(expanded(options.paths), listed)):
+    for source, place in walk.images(chain(expanded(options.paths), listed)):
         # A cluster's worker has another working directory.
         path = os.path.abspath(source) if options.executor and not is_url(source) else source  # links stay
         if not results.before.has(path):
-            yield path
+            yield path, place
 
 
-def _workers(options: Options, first: str, stack: ExitStack) -> dict[str, Any]:
-    """Choose what checks, by the first source: URLs wait for servers, files keep processors busy."""
+class Workers(NamedTuple):
+    """Who checks, and how much they are given at a time."""
+
+    executor: Executor
+    window: int
+    batch: int = BATCH
+
+
+def _workers(options: Options, first: str, stack: ExitStack) -> Workers | None:
+    """Choose who checks, by the first source: URLs wait for servers, files keep processors busy."""
     if options.executor is not None:
         from vhdcheck.engine.executors import dask  # multiprocessing
 
         executor, threads = stack.enter_context(dask(options.executor))
-        return {"executor": executor, "window": 4 * max(threads, 1)}
+        return Workers(executor, 4 * max(threads, 1))
     if options.jobs == 1:
-        return {}
+        return None
     if is_url(first):
-        return {"executor": stack.enter_context(_threads(options.jobs)), "batch": 1, "window": 2 * options.jobs}
+        return Workers(stack.enter_context(_threads(options.jobs)), 2 * options.jobs, batch=1)
     from vhdcheck.engine.executors import processes  # multiprocessing
 
-    return {"executor": stack.enter_context(processes(options.jobs)), "window": 4 * options.jobs}
+    return Workers(stack.enter_context(processes(options.jobs)), 4 * options.jobs)
 
 
 @contextmanager

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from dataclasses import replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vhdcheck import targets
-from vhdcheck.engine.check import Settled, resolve, with_chain
+from vhdcheck.engine.check import Settled, with_chain
+from vhdcheck.engine.dispatch import dispatched, in_words
 from vhdcheck.engine.parents import Parents
 from vhdcheck.errors import UsageError, VhdcheckError
 from vhdcheck.image import slimmed
-from vhdcheck.redaction import redacted, without_urls
+from vhdcheck.redaction import redacted
 from vhdcheck.verdict.report import Failure, Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Executor, Future
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Executor
     from typing import Unpack
 
     from vhdcheck.engine.options import CheckOptions
@@ -28,8 +26,6 @@ BATCH: Final = 64
 """Images a task: 10 ms of work on local files, so that handing it over, up to 1 ms on a cluster, counts little."""
 
 Finish: TypeAlias = "Callable[[Report], Report]"
-Work: TypeAlias = "tuple[tuple[str, ...], CheckOptions, Finish | None]"
-"""Sources, the arguments of `check`, and what is done to each report."""
 
 
 def audit(
@@ -57,7 +53,7 @@ def audit(
         sources: paths and URLs.
         executor: where to check; the caller closes it. Only `submit` with one positional argument is used, and that
             and its result can be pickled. Without one, images are checked here, one after the other.
-        batch: images a task.
+        batch: images a task, at the most; the first tasks are smaller, so that few images keep many workers busy.
         window: tasks under way at the same time; by default four for each of this machine's processors.
         finish: applied to each report where the image was checked: `vhdcheck.mend.with_repair`, say. With an
             executor it can be pickled.
@@ -79,62 +75,72 @@ def audit(
         window = 4 * (os.cpu_count() or 1)
     if batch < 1 or window < 1:
         raise UsageError(f"batch and window are at least 1, not {batch} and {window}")
-    target = resolve(
-        options.pop("target", targets.DEFAULT),
-        options.pop("max_virtual_size", None),
-        options.pop("max_physical_size", None),
-    )
     parents = options.pop("parents", None)
-    settled: CheckOptions = {**options, "target": target}
-    Settled.by(**settled)  # what is wrong with them is said here, once
-    paths = (os.fspath(source) for source in sources)
-    if executor is None:
-        found: Iterator[Report | Failure] = (
-            checked(path, settled, finish=finish if parents is None else None) for path in paths
-        )
-    else:
-        found = _Dispatch(executor, settled, finish if parents is None else None).results(paths, batch, window)
+    settled = Settled.by(**options)  # what is wrong with them is said here, once
+    found = dispatched(
+        (os.fspath(source) for source in sources),
+        _Checks(settled, finish if parents is None else None),
+        _lost,
+        executor=executor,
+        batch=batch,
+        window=window,
+    )
     if parents is None:
         return found
     family = parents if isinstance(parents, Parents) else Parents(parents)
-    results = (with_family(result, family, now=options.get("now")) for result in found)
-    if finish is None:
-        return results
-    return (result if isinstance(result, Failure) else finish(result) for result in results)
+    results = (with_family(result, family, now=settled.now) for result in found)
+    return results if finish is None else (finished(result, finish) for result in results)
 
 
-def check_batch(work: Work) -> list[Report | Failure]:
-    """Check a batch: what runs in a worker."""
-    sources, options, finish = work
-    return [checked(source, options, finish=finish) for source in sources]
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What is done to a batch of sources."""
+
+    settled: Settled
+    finish: Finish | None
+
+    def __call__(self, sources: Sequence[str]) -> list[Report | Failure]:
+        return [finished(checked(source, self.settled), self.finish) for source in sources]
 
 
-def checked(
-    source: str,
-    options: CheckOptions,
-    watch: Callable[[Source], Source] | None = None,
-    *,
-    finish: Finish | None = None,
-) -> Report | Failure:
+def _lost(source: str, reason: str) -> Failure:
+    return Failure(redacted(source), reason)
+
+
+def checked(source: str, settled: Settled, watch: Callable[[Source], Source] | None = None) -> Report | Failure:
     """Check one image; whatever goes wrong is a Failure.
 
     Args:
         source: a path or a URL.
-        options: as in `check`, all of them right.
+        settled: how to check it.
         watch: put around the driver, to see what is read.
-        finish: applied to the report.
     """
-    settled = Settled.by(**options)
     try:
         with settled.opened(source, None) as reader:
-            report = settled.examined(watch(reader) if watch is not None else reader)
-        if finish is not None:
-            report = finish(report)
-    except VhdcheckError as error:
-        return Failure(redacted(source), str(error).removeprefix(f"{redacted(source)}: "))
+            return settled.examined(watch(reader) if watch is not None else reader)
     except Exception as error:  # noqa: BLE001 (a defect of vhdcheck must not end a run of a million images)
-        return Failure(redacted(source), f"vhdcheck failed: {_words(error)}")
-    return replace(report, image=slimmed(report.image))
+        return failure(source, error)
+
+
+def finished(result: Report | Failure, finish: Finish | None) -> Report | Failure:
+    """Apply to a report what is to be done where the image was checked, and leave out of it what is long."""
+    if isinstance(result, Failure):
+        return result
+    if finish is not None:
+        try:
+            result = finish(result)
+        except Exception as error:  # noqa: BLE001 (as above)
+            return failure(result.source, error)
+    image = slimmed(result.image)
+    return result if image is result.image else replace(result, image=image)
+
+
+def failure(source: str, error: Exception) -> Failure:
+    """Say why an image could not be checked."""
+    name = redacted(source)
+    if isinstance(error, VhdcheckError):
+        return Failure(name, str(error).removeprefix(f"{name}: "))
+    return Failure(name, f"vhdcheck failed: {in_words(error)}")
 
 
 def with_family(result: Report | Failure, parents: Parents | None, *, now: float | None = None) -> Report | Failure:
@@ -145,74 +151,3 @@ def with_family(result: Report | Failure, parents: Parents | None, *, now: float
         return with_chain(result, result.source, parents, now=now)
     except VhdcheckError as error:
         return Failure(result.source, f"its parents cannot be read: {error}")
-
-
-class _Dispatch:
-    """Batches under way in an executor."""
-
-    def __init__(self, executor: Executor, options: CheckOptions, finish: Finish | None) -> None:
-        self._executor = executor
-        self._options, self._finish = options, finish
-        self._flying: dict[Future[list[Report | Failure]], tuple[str, ...]] = {}
-
-    def results(self, paths: Iterator[str], batch: int, window: int) -> Iterator[Report | Failure]:
-        """Keep `window` batches under way, and yield what they come to."""
-        from concurrent.futures import FIRST_COMPLETED, wait  # 5 ms, for an executor only
-
-        suspects: deque[tuple[str, ...]] = deque()
-        try:
-            while True:
-                # With a suspect the window runs dry first: who is then alone in the executor is to blame.
-                while not suspects and len(self._flying) < window and (sources := tuple(islice(paths, batch))):
-                    self._submit(sources)
-                if self._flying:
-                    for future in wait(self._flying, return_when=FIRST_COMPLETED).done:
-                        sources = self._flying.pop(future)
-                        if _error(future) is None:
-                            yield from future.result()
-                        else:
-                            suspects.append(sources)
-                elif suspects:
-                    yield from self._alone(suspects.popleft())
-                else:
-                    return
-        finally:
-            for future in self._flying:
-                future.cancel()
-
-    def _submit(self, sources: tuple[str, ...]) -> Future[list[Report | Failure]]:
-        future = self._executor.submit(check_batch, (sources, self._options, self._finish))
-        self._flying[future] = sources
-        return future
-
-    def _alone(self, sources: tuple[str, ...]) -> Iterator[Report | Failure]:
-        """Try a batch again, in halves where it fails again, with nothing else under way."""
-        stack = [sources]
-        while stack:
-            sources = stack.pop()
-            future = self._submit(sources)
-            error = _error(future)
-            del self._flying[future]
-            if error is None:
-                yield from future.result()
-            elif len(sources) == 1:
-                yield Failure(redacted(sources[0]), f"the worker that checked it failed: {_words(error)}")
-            else:
-                middle = len(sources) // 2
-                stack += [sources[middle:], sources[:middle]]
-
-
-def _error(future: Future[Any]) -> BaseException | None:
-    """Wait for a future, and return what it failed with."""
-    from concurrent.futures import CancelledError  # 5 ms, for an executor only
-
-    try:
-        return future.exception()
-    except CancelledError as error:  # by the executor: a cluster that lost its scheduler
-        return error
-
-
-def _words(error: BaseException) -> str:
-    """Name an error in one line."""
-    text = without_urls(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -8,19 +8,26 @@ How `Processes` works: each worker process has a pipe and a thread here. The thr
 down the pipe, and waits for the answer. A process that dies closes its pipe; the thread sees EOFError, fails this one
 piece of work and starts another process. So there is nothing shared that a dying process could leave locked.
 
-States: `_threads` is empty after `shutdown`; `_fault` is set when processes do not start, or were killed, and then
-fails all that follows instead of trying for every batch.
+Where processes come from: on Linux the first ones are forked, if this process has no other thread. That takes 2 ms, and
+they have all that was loaded here, where one that begins anew would load it again, 200 ms long. With other threads it
+would copy locks that these hold; so those that replace the dead, and all of them elsewhere, come from multiprocessing's
+fork server.
+
+States: `_forked` are processes that no thread has taken yet. `_threads` is empty after `shutdown`; `_fault` is set when
+processes do not start, or were killed, and then fails all that follows instead of trying for every batch.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import multiprocessing
+import os
 import signal
+import sys
 import threading
 from concurrent.futures import Executor, Future
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing.reduction import ForkingPickler
 from queue import Empty, SimpleQueue
@@ -29,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vhdcheck.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from typing import ParamSpec, TypeVar
 
@@ -37,36 +44,64 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _SCHEMES: Final = {"dask": "tcp", "dask+tls": "tls"}
-_MODULES: Final = ["vhdcheck.engine.audit", "vhdcheck.blocks.arrays"]
-"""What a worker needs before its first image: construct and numpy with it."""
+_MODULES: Final = ["vhdcheck.engine.audit"]
+"""What a worker needs before its first image. Not numpy, which most images do without: all workers load it at the same
+time, where they need it."""
+_METHOD: Final = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _start_server() -> None:
+    """Start multiprocessing's fork server, where there is one, and if it does not run yet."""
+    if _METHOD != "forkserver":
+        return
+    from multiprocessing import forkserver, resource_tracker
+
+    multiprocessing.get_context(_METHOD).set_forkserver_preload(_MODULES)
+    resource_tracker.ensure_running()  # it opens the mask that is set here, so it comes first
+    with _uninterrupted():
+        forkserver.ensure_running()
+
+
+def _can_fork() -> bool:
+    """Say whether a fork copies all that runs here: on macOS there is more than is seen."""
+    with suppress(OSError):
+        return sys.platform == "linux" and len(os.listdir("/proc/self/task")) == 1
+    return False
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let what is started here inherit that it is not interrupted, from its first moment on.
+
+    An interrupt is the main thread's to handle, and a process that is still importing would print a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Processes(Executor):
-    """A pool of processes that outlives them: a process that dies fails its own work only, and is replaced.
-
-    (When a process of a `ProcessPoolExecutor` dies, all work under way fails and no more is taken; or, if it died while
-    it wrote a result, everything waits for ever.) Each process has a pipe, and a thread here, of its own.
-    """
+    """A pool of processes that outlives them: a process that dies fails its own work only, and is replaced."""
 
     def __init__(self, workers: int) -> None:
-        """Start the threads; each starts its process with its first work.
+        """Fork the processes, where that can be done, and start the threads; else each starts its process.
 
         Args:
             workers: processes.
         """
-        methods = multiprocessing.get_all_start_methods()
-        # Never a plain fork: it copies locks that other threads hold. The fork server loads the modules once.
-        self._context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        self._context.set_forkserver_preload(_MODULES)
+        self._context: Any = multiprocessing.get_context(_METHOD)
         self._work: SimpleQueue[tuple[Future[Any], Any] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._running: set[Any] = set()
         self._fault = ""
-        with suppress(AttributeError, ImportError):  # not on Windows
-            # Starting it opens the mask that `_serve` sets, so it comes first.
-            from multiprocessing import resource_tracker
-
-            resource_tracker.ensure_running()
+        self._forked: list[_Worker] = []
+        if _can_fork():
+            self._fork(workers)
         self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
@@ -100,6 +135,8 @@ class Processes(Executor):
         if wait:
             for thread in threads:
                 thread.join()
+            while self._forked:
+                self._forget(self._forked.pop())
 
     def kill(self) -> None:
         """End the processes now: the work under way fails, what waits is cancelled."""
@@ -111,13 +148,7 @@ class Processes(Executor):
         self.shutdown(cancel_futures=True)
 
     def _serve(self) -> None:
-        """Hand work to a process, one piece after the other; a new process where it died.
-
-        What is started here inherits that it is not interrupted, from its first moment on: an interrupt is the main
-        thread's to handle, and a process that is still importing would print a traceback.
-        """
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        """Hand work to a process, one piece after the other; a new process where it died."""
         worker: _Worker | None = None
         while (item := self._work.get()) is not None:
             future, work = item
@@ -127,6 +158,8 @@ class Processes(Executor):
                 worker = worker or self._started()
                 result, error = worker.do(work)
             except _DIED:
+                from concurrent.futures.process import BrokenProcessPool  # 20 ms, for a death only
+
                 result, error = None, BrokenProcessPool("a process died")
                 self._forget(worker)
                 worker = None
@@ -139,6 +172,16 @@ class Processes(Executor):
             del future, work, item, result, error
         self._forget(worker)
 
+    def _fork(self, number: int) -> None:
+        gc.freeze()  # whoever looks for garbage copies what it looks at, and there is none in what is loaded
+        try:
+            with _uninterrupted():
+                for _ in range(number):
+                    self._forked.append(_Worker(multiprocessing.get_context("fork"), self._forked))
+        finally:
+            gc.unfreeze()
+            self._running.update(worker.process for worker in self._forked)
+
     def _started(self) -> _Worker:
         with self._lock:
             if self._fault:
@@ -146,7 +189,11 @@ class Processes(Executor):
         worker = None
         try:
             with self._lock:
-                worker = _Worker(self._context)
+                if self._forked:
+                    worker = self._forked.pop()
+                else:
+                    _start_server()
+                    worker = _Worker(self._context)
                 self._running.add(worker.process)
             if problem := worker.pipe.recv():
                 raise RuntimeError(problem)  # noqa: TRY301 (handled as the others)
@@ -172,9 +219,12 @@ class Processes(Executor):
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, context: Any) -> None:  # a context of multiprocessing
+    def __init__(self, context: Any, forked: Sequence[_Worker] | None = None) -> None:  # a context of multiprocessing
+        """Start a process; with those that were forked before, if it is one of them."""
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        # It ends by its pipe's end, so it must not hold our ends of its own and of theirs.
+        ours = () if forked is None else (self.pipe, *(worker.pipe for worker in forked))
+        self.process = context.Process(target=_work, args=(theirs, ours), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -187,8 +237,10 @@ class _Worker:
 _DIED: Final = (EOFError, ConnectionError)
 
 
-def _work(pipe: Connection) -> None:
+def _work(pipe: Connection, others: Sequence[Connection]) -> None:
     """What a process does until its pipe is closed."""
+    for other in others:
+        other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's to handle
     try:
         load(_MODULES)

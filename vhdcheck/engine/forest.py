@@ -1,6 +1,6 @@
 """The forest of many images: who is whose parent, by unique ID, and who would break if one were deleted.
 
-    reports ─ add() ─▶ Forest: a Node for each image ─ rows() ─▶ Row: a node in its place, trees from the root down
+    report ─ node() ─▶ Node ─ add() ─▶ Forest ─ rows() ─▶ Row: a node in its place, trees from the root down
 
 A node keeps the few fields that matter, so that memory is bounded for each image, whatever it claims. Links are made
 when all images are known. Each node has one parent at the most, so that what no root leads to is a circle, or hangs on
@@ -42,6 +42,12 @@ class Node(NamedTuple):
     refused: bool
     """Whether the format refuses it."""
     is_child: bool
+
+
+class NoImage(NamedTuple):
+    """A file that has no footer."""
+
+    source: str
 
 
 class Row(NamedTuple):
@@ -94,18 +100,15 @@ class Forest:
         self._no_images = 0
         self.failures: list[Failure] = []
 
-    def add(self, result: Report | Failure) -> None:
-        """Add an image; a second name of the same file is not one more."""
-        if isinstance(result, Failure):
-            self.failures.append(result)
-            return
-        node = _node(result)
-        key = key_of(result.source)
-        if node is None:
+    def add(self, found: Node | NoImage | Failure) -> None:
+        """Add what `node` made of an image; a second name of the same file is not one more."""
+        if isinstance(found, Failure):
+            self.failures.append(found)
+        elif isinstance(found, NoImage):
             self._no_images += 1
-        elif key not in self._keys:
+        elif (key := key_of(found.source)) not in self._keys:
             self._keys.add(key)
-            self._nodes.append(node)
+            self._nodes.append(found)
 
     def rows(self) -> list[Row]:
         """Return every image: trees by the name of their root, children by their names."""
@@ -128,23 +131,26 @@ class Forest:
         )
 
 
-def _node(report: Report) -> Node | None:
-    image = report.image
+def node(result: Report | Failure) -> Node | NoImage | Failure:
+    """Keep of an image what matters here."""
+    if isinstance(result, Failure):
+        return result
+    image = result.image
     footer = image.footer
     if footer is None:
-        return None
+        return NoImage(result.source)
     child = has_parent(image)
     header = image.header if child else None
     return Node(
-        source=report.source,
+        source=result.source,
         unique_id=footer.unique_id,
         parent_id=NOBODY if header is None else header.parent_unique_id,
         parent_name="" if header is None else header.parent_name[:NAME],
         disk_type=footer.disk_type,
         size=footer.current_size,
-        length=report.size,
+        length=result.size,
         own=own_data(image),
-        refused=not report.ok,
+        refused=not result.ok,
         is_child=child,
     )
 

@@ -6,11 +6,14 @@ there. A new form is a new file in it. What such a module owes:
 - a docstring whose first line says whom it is for: the README's table has it;
 - `WHOLE`: True for one document, which is written when all images are checked and cannot be added to by `--resume`;
 - `SUMMARY`: True if the summary is part of it; if not, the command writes the summary to standard error;
-- `write(checked, context)`, which takes the reports and failures as they come, and yields text. It says
-    - of each image its verdict, code and findings, or why it could not be checked,
-    - what `context.results` came to, read when `checked` has ended: the census with the findings that were ignored,
-      and the texts that were skipped,
+- `part(result, context)`, which makes of a report or a failure all that the form needs of it. It runs where the image
+  was checked, which may be another process: so it does the work, and returns little, which can be pickled: text, where
+  the place of the image in the report does not change it. It says
+    - of the image its verdict, code and findings, or why it could not be checked,
     - with `context.with_map` the map, if the form has room for one;
+- `write(parts, context)`, which takes the parts as they come, and yields text: around and between them what they are
+  held together by, and what `context.results` came to, read when `parts` has ended: the census with the findings that
+  were ignored, and the texts that were skipped;
 - nothing of an image as it is: `escape.printable` for what people see, `escape.as_unicode` for programs.
 """
 
@@ -21,7 +24,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # typing takes 3 of the 35 ms that --help has (tests/cost holds it)
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, Protocol
 
     from vhdcheck.report.context import Context
@@ -33,7 +36,10 @@ if TYPE_CHECKING:
         WHOLE: bool
         SUMMARY: bool
 
-        def write(self, checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+        def part(self, result: Report | Failure, context: Context) -> Any:
+            """Make of an image what `write` needs of it."""
+
+        def write(self, parts: Iterator[Any], context: Context) -> Iterator[str]:
             """Write the report, in as many pieces as it comes in."""
 
 
@@ -42,6 +48,11 @@ def names() -> tuple[str, ...]:
     files = os.listdir(os.path.join(os.path.dirname(__file__), "formats"))
     found = {name.removesuffix(".py").replace("_", "-") for name in files if name.endswith(".py")}
     return ("text", *sorted(found - {"--init--", "text"}))
+
+
+def written(form: Format, results: Iterable[Report | Failure], context: Context) -> str:
+    """Write what was checked here."""
+    return "".join(form.write((form.part(result, context) for result in results), context))
 
 
 def load(name: str, folder: str = "formats") -> Format:

@@ -1,8 +1,8 @@
-"""What a report is written by, besides the images: the same for all forms."""
+"""What a report is written by, besides the images: the same for all forms, and for all processes that write it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vhdcheck.report.results import Results
@@ -25,3 +25,11 @@ class Context:
     colour: bool = False
     encoding: str | None = None
     """Of the place that the report is written to: which signs it can show."""
+    columns: int = 100
+    """Of that place: how wide it is."""
+    folder: str = ""
+    """The working directory, which workers elsewhere do not have: what names are relative to in some forms."""
+
+    def for_workers(self) -> Context:
+        """Leave out what has been counted: where images are checked, nothing is known of the others."""
+        return replace(self, results=Results(fail_on=self.results.fail_on))

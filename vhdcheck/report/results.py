@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from vhdcheck.escape import as_unicode, printable
 from vhdcheck.redaction import redacted
@@ -13,13 +13,51 @@ from vhdcheck.verdict.finding import Severity, counted
 from vhdcheck.verdict.report import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from vhdcheck.verdict.finding import Finding
     from vhdcheck.verdict.report import Report
 
 
 EXAMPLES: Final = 3
 """Images that the summary names for a code."""
+
+
+class Tally(NamedTuple):
+    """What one image adds to the counts of a run: little, since it comes from the process that checked it."""
+
+    verdict: Literal["accepted", "refused", "not checked"]
+    found: tuple[int, ...] = (0, 0, 0)
+    """Findings by severity: errors, warnings, notes."""
+    ignored: tuple[int, ...] = (0, 0, 0)
+    code: int = 0
+    source: str = ""
+    """Of a refused image, for the summary's examples."""
+    crashed: bool = False
+
+    @classmethod
+    def of(cls, result: Report | Failure) -> Tally:
+        """Count one."""
+        if isinstance(result, Failure):
+            return _FAILED
+        if not result.findings and not result.ignored:
+            return _CLEAN
+        found, ignored = _by_severity(result.findings), _by_severity(result.ignored)
+        if not found[0]:
+            return cls("accepted", found, ignored)
+        return cls("refused", found, ignored, int(result.code or 0), result.source, result.crashed)
+
+    def fails(self, fail_on: Severity) -> bool:
+        """Say whether it makes the run fail, or would without `--exit-zero`."""
+        return self.verdict != "accepted" or (fail_on <= Severity.WARNING and self.found[1] > 0)
+
+
+_FAILED: Final = Tally("not checked")
+_CLEAN: Final = Tally("accepted")
+
+
+def _by_severity(findings: Iterable[Finding]) -> tuple[int, ...]:
+    return tuple(counted(findings).values())
 
 
 @dataclass(slots=True)
@@ -38,7 +76,7 @@ class Before:
 
     def has(self, source: str) -> bool:
         """Say whether a source was done before, and count it."""
-        verdict = self.verdicts.get(as_unicode(redacted(source)))
+        verdict = self.verdicts.get(as_unicode(redacted(source))) if self.verdicts else None
         if verdict is None:
             return False
         self.skipped += 1
@@ -76,30 +114,27 @@ class Results:
 
     def add(self, result: Report | Failure) -> None:
         """Count one."""
-        if isinstance(result, Failure):
-            self.failed += 1
-            return
-        if result.ok:
+        self.count(Tally.of(result))
+
+    def count(self, tally: Tally) -> None:
+        """Add what was counted where the image was checked."""
+        if tally.verdict == "accepted":
             self.accepted += 1
-            self.warned += result.count(Severity.WARNING) > 0
-        else:
+            self.warned += tally.found[1] > 0
+        elif tally.verdict == "refused":
             self.refused += 1
-            self._count_code(int(result.code or 0), result.source)
-        self.crashed += result.crashed
-        for finding in result.findings:
-            self.by_severity[finding.severity.word] += 1
-        for finding in result.ignored:
-            self.ignored[finding.severity.word] += 1
+            self._count_code(tally.code, tally.source)
+        else:
+            self.failed += 1
+        self.crashed += tally.crashed
+        if any(tally.found) or any(tally.ignored):
+            for counts, numbers in ((self.by_severity, tally.found), (self.ignored, tally.ignored)):
+                for word, number in zip(counts, numbers, strict=True):
+                    counts[word] += number
 
     def _count_code(self, code: int, source: str) -> None:
         number, examples = self.by_code.get(code, (0, []))
         self.by_code[code] = number + 1, examples if number >= EXAMPLES else [*examples, source]
-
-    def fails(self, result: Report | Failure) -> bool:
-        """Say whether a result makes the run fail, or would without `--exit-zero`."""
-        if isinstance(result, Failure) or not result.ok:
-            return True
-        return self.fail_on <= Severity.WARNING and result.count(Severity.WARNING) > 0
 
     @property
     def checked(self) -> int:

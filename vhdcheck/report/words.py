@@ -83,11 +83,16 @@ def repair_lines(report: Report) -> list[str]:
     return [line.text if line.kind == "prose" else f"  {line.text}" for line in repair(report)]
 
 
-def relative(source: str) -> str:
-    """Return a path below the working directory as relative to it, with "/" between; others, and URLs, unchanged."""
+def relative(source: str, folder: str) -> str:
+    """Return a path below a folder as relative to it, with "/" between; others, and URLs, unchanged.
+
+    Args:
+        source: a path, relative to that folder or absolute; or a URL.
+        folder: the working directory of whoever reads the report.
+    """
     if is_url(source):
         return source
-    path = os.path.relpath(source) if os.path.isabs(source) else os.path.normpath(source)  # names stay text
+    path = os.path.relpath(source, folder) if os.path.isabs(source) and folder else os.path.normpath(source)
     if path.split(os.sep, 1)[0] == os.pardir:
         path = source
     return path.replace(os.sep, "/")

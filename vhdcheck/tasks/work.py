@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 from vhdcheck import SourceError, StreamChecker, check
 from vhdcheck.errors import SourceChanged
 from vhdcheck.mend import unsaved
+from vhdcheck.report import written
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import html
 from vhdcheck.report.formats.json import one
@@ -250,7 +251,7 @@ def _page(*reports: Report) -> bytes:
     context = Context(reports[0].target)
     for report in reports:
         context.results.add(report)
-    return zlib.compress("".join(html.write(iter(reports), context)).encode())
+    return zlib.compress(written(html, reports, context).encode())
 
 
 def _plain_findings(report: Report) -> list[dict[str, Any]]:

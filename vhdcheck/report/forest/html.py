@@ -12,7 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import printable
-from vhdcheck.report.forest.words import TYPES, census, dependents, grown, troubles
+from vhdcheck.report.forest.words import TYPES, census, dependents, grown, part, troubles
 from vhdcheck.units import human
 from vhdcheck.version import __version__
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from vhdcheck.engine.forest import Row
     from vhdcheck.report.context import Context
-    from vhdcheck.verdict.report import Failure, Report
+    from vhdcheck.report.forest.words import Part
+
+__all__ = ["SUMMARY", "WHOLE", "part", "write"]
 
 WHOLE: Final = True
 SUMMARY: Final = True
@@ -36,9 +38,9 @@ STYLE: Final = (
 )
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+def write(parts: Iterator[Part], context: Context) -> Iterator[str]:
     """Write the forest as a page, in ASCII."""
-    forest, rows, counts = grown(checked)
+    forest, rows, counts = grown(parts)
     context.results.broken_chains = counts.broken
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -7,7 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.escape import as_unicode
-from vhdcheck.report.forest.words import TYPES, grown
+from vhdcheck.report.forest.words import TYPES, grown, part
 from vhdcheck.version import __version__
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from vhdcheck.engine.forest import Row
     from vhdcheck.report.context import Context
-    from vhdcheck.verdict.report import Failure, Report
+    from vhdcheck.report.forest.words import Part
+
+__all__ = ["SUMMARY", "WHOLE", "part", "write"]
 
 WHOLE: Final = True
 SUMMARY: Final = True
@@ -23,9 +25,9 @@ SCHEMA_VERSION: Final = 1
 """Fields may be added under one version; none is removed or changes its meaning."""
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+def write(parts: Iterator[Part], context: Context) -> Iterator[str]:
     """Write the forest as JSON, in ASCII; an image a line, so that a million of them need no more memory than they."""
-    forest, rows, counts = grown(checked)
+    forest, rows, counts = grown(parts)
     context.results.broken_chains = counts.broken
     yield f'{{"schema_version": {SCHEMA_VERSION}, "tool": {{"name": "vhdcheck", "version": "{__version__}"}},\n'
     yield '"images": ['

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import printable
-from vhdcheck.report.forest.words import census, dependents, facts, grown, troubles
+from vhdcheck.report.forest.words import census, dependents, facts, grown, part, troubles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdcheck.engine.forest import Row
     from vhdcheck.report.context import Context
-    from vhdcheck.verdict.report import Failure, Report
+    from vhdcheck.report.forest.words import Part
+
+__all__ = ["SUMMARY", "WHOLE", "part", "write"]
 
 WHOLE: Final = True
 SUMMARY: Final = True
@@ -22,9 +24,9 @@ UNICODE: Final = ("├─ ", "└─ ", "│  ")
 ASCII: Final = ("|- ", "`- ", "|  ")
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+def write(parts: Iterator[Part], context: Context) -> Iterator[str]:
     """Write the trees, what could not be checked, and the census."""
-    forest, rows, counts = grown(checked)
+    forest, rows, counts = grown(parts)
     context.results.broken_chains = counts.broken
     lines = ASCII if not _can_encode("├└│", context.encoding) else UNICODE
     lasts: list[bool] = []

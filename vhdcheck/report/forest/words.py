@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from vhdcheck.engine.forest import Forest
+from vhdcheck.engine.forest import Forest, node
 from vhdcheck.format.structures import DIFFERENCING, DYNAMIC, FIXED
 from vhdcheck.units import count, grouped, human
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vhdcheck.engine.forest import Counts, Row
+    from vhdcheck.engine.forest import Counts, Node, NoImage, Row
+    from vhdcheck.report.context import Context
     from vhdcheck.verdict.report import Failure, Report
+
+    Part: TypeAlias = Node | NoImage | Failure
 
 TYPES: Final = {FIXED: "fixed", DYNAMIC: "dynamic", DIFFERENCING: "differencing"}
 
 
-def grown(checked: Iterable[Report | Failure]) -> tuple[Forest, list[Row], Counts]:
+def part(result: Report | Failure, context: Context) -> Part:  # noqa: ARG001 (asked of all forms)
+    """Keep of an image what matters in the forest."""
+    return node(result)
+
+
+def grown(parts: Iterable[Part]) -> tuple[Forest, list[Row], Counts]:
     """Make the forest of what was checked."""
     forest = Forest()
-    for result in checked:
-        forest.add(result)
+    for each in parts:
+        forest.add(each)
     rows = forest.rows()
     return forest, rows, forest.counts(rows)
 

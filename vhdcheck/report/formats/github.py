@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import as_unicode, printable
@@ -23,24 +25,28 @@ _DATA: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 _PROPERTY: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A", ":": "%3A", ",": "%2C"})
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
-    """Write an annotation for each image that could not be checked and for each finding, and a closing notice."""
-    ranked: list[tuple[int, str]] = []
-    for report in checked:
-        if isinstance(report, Failure):
-            ranked.append((-9, _command("error", "not checked", printable(report.reason), report.source)))
-            continue
-        mending = repair_lines(report)  # with the finding that heads the report: only ten annotations show
-        for finding in report.findings:
-            title = f"{finding.rule} {finding.slug}"
-            text = "\n".join([*lines(finding), *mending])
-            mending = []
-            ranked.append((-finding.severity, _command(_COMMANDS[finding.severity], title, text, report.source)))
-    ranked.sort(key=lambda pair: pair[0])
-    yield from (f"{command}\n" for _, command in ranked)
+def part(result: Report | Failure, context: Context) -> list[tuple[int, str]]:
+    """Write an annotation for an image that could not be checked, or for each finding; each with its rank."""
+    name = relative(result.source, context.folder)
+    if isinstance(result, Failure):
+        return [(-9, _command("error", "not checked", printable(result.reason), name))]
+    ranked = []
+    mending = repair_lines(result)  # with the finding that heads the report: only ten annotations show
+    for finding in result.findings:
+        title = f"{finding.rule} {finding.slug}"
+        text = "\n".join([*lines(finding), *mending])
+        mending = []
+        ranked.append((-finding.severity, _command(_COMMANDS[finding.severity], title, text, name)))
+    return ranked
+
+
+def write(parts: Iterator[list[tuple[int, str]]], context: Context) -> Iterator[str]:
+    """Write the annotations, and a closing notice."""
+    for _, command in sorted(chain.from_iterable(parts), key=itemgetter(0)):
+        yield f"{command}\n"
     yield _command("notice", "vhdcheck", census(context.results)) + "\n"
 
 
-def _command(name: str, title: str, text: str, source: str = "") -> str:
-    where = f"file={printable(relative(source)).translate(_PROPERTY)}," if source else ""
+def _command(name: str, title: str, text: str, file: str = "") -> str:
+    where = f"file={printable(file).translate(_PROPERTY)}," if file else ""
     return as_unicode(f"::{name} {where}title={title.translate(_PROPERTY)}::{text.translate(_DATA)}")

@@ -44,12 +44,17 @@ PATTERNS: Final = """\
 """
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+def part(result: Report | Failure, context: Context) -> Report | Failure:  # noqa: ARG001 (asked of all forms)
+    """Leave an image as it is: which of them are drawn, and how finely, is known when all have come."""
+    return result
+
+
+def write(parts: Iterator[Report | Failure], context: Context) -> Iterator[str]:
     """Write all reports, checked with `allocation`, as a page, in ASCII."""
-    reports = list(checked)
+    reports = list(parts)
     style = resources.files("vhdcheck.report").joinpath("style.css").read_text(encoding="ascii")
-    for part in _page(reports, context, style):
-        yield part.encode("ascii", "xmlcharrefreplace").decode() + "\n"
+    for text_ in _page(reports, context, style):
+        yield text_.encode("ascii", "xmlcharrefreplace").decode() + "\n"
 
 
 def _page(reports: Sequence[Report | Failure], context: Context, style: str) -> Iterator[str]:

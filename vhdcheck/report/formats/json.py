@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from vhdcheck.escape import as_unicode
+from vhdcheck.report.entries import INDENT, entry, filled
 from vhdcheck.verdict.report import Failure
 from vhdcheck.version import __version__
 
@@ -24,9 +25,14 @@ SCHEMA_VERSION: Final = 2
 """Fields may be added under one version; none is removed or changes its meaning."""
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
+def part(result: Report | Failure, context: Context) -> str:
+    """Write a report as an entry of the document."""
+    return entry(one(result, with_map=context.with_map), depth=2)
+
+
+def write(parts: Iterator[str], context: Context) -> Iterator[str]:
     """Write all reports as one JSON document, in ASCII."""
-    reports = [one(report, with_map=context.with_map) for report in checked]
+    reports = list(parts)
     target, results = context.target, context.results
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -36,7 +42,7 @@ def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str
             "max_virtual_size": target.max_virtual_size,
             "max_physical_size": target.max_physical_size,
         },
-        "reports": reports,
+        "reports": [],
         "summary": {
             "accepted": results.accepted,
             "refused": results.refused,
@@ -47,7 +53,7 @@ def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str
             "exit_status": results.exit_status,
         },
     }
-    yield json.dumps(content, indent=2) + "\n"
+    yield from filled(json.dumps(content, indent=INDENT) + "\n", reports=reports)
 
 
 def one(report: Report | Failure, *, with_map: bool = False) -> dict[str, Any]:

@@ -20,7 +20,11 @@ WHOLE: Final = False
 SUMMARY: Final = False
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
-    """Write a line for each image, in ASCII."""
-    for result in checked:
-        yield json.dumps(one(result, with_map=context.with_map)) + "\n"
+def part(result: Report | Failure, context: Context) -> str:
+    """Write a line, in ASCII."""
+    return json.dumps(one(result, with_map=context.with_map)) + "\n"
+
+
+def write(parts: Iterator[str], context: Context) -> Iterator[str]:  # noqa: ARG001 (the lines are all)
+    """Write the lines."""
+    yield from parts

@@ -21,34 +21,50 @@ if TYPE_CHECKING:
 
 WHOLE: Final = True
 SUMMARY: Final = True
-_TALLIES: Final = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+_TALLIES: Final = {
+    "tests": "testcase",
+    "failures": "testcase/failure",
+    "errors": "testcase/error",
+    "skipped": "testcase/skipped",
+}
+"""Attributes of a suite, and which elements each counts."""
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
-    """Write what fails the run as failures, what could not be checked as errors, other findings as cases that pass.
+def part(result: Report | Failure, context: Context) -> tuple[str, tuple[int, ...]]:
+    """Write an image's suite; with its tallies.
 
-    An image without findings is one case that passes. What was ignored or skipped is a case that was skipped.
+    What fails the run is a failure, what could not be checked an error; other findings are cases that pass. An image
+    without findings is one case that passes. What was ignored or skipped is a case that was skipped.
     """
-    root, results = Element("testsuites", name="vhdcheck"), context.results
-    for report in checked:  # no control character survives `printable`: XML has no way to write most of them
-        suite = SubElement(root, "testsuite", name=printable(report.source))
-        if isinstance(report, Failure):
-            SubElement(_case(suite, "checked"), "error", type="not checked", message=printable(report.reason))
-        else:
-            _image(suite, report, results)
+    # No control character survives `printable`: XML has no way to write most of them.
+    suite = Element("testsuite", name=printable(result.source))
+    if isinstance(result, Failure):
+        SubElement(_case(suite, "checked"), "error", type="not checked", message=printable(result.reason))
+    else:
+        _image(suite, result, context.results)
+    return _written(suite)
+
+
+def write(parts: Iterator[tuple[str, tuple[int, ...]]], context: Context) -> Iterator[str]:
+    """Write the suites, and around them how many cases they have in all."""
+    results = context.results
+    suites = list(parts)
     if results.skipped_texts:
-        suite = SubElement(root, "testsuite", name="skipped")
+        suite = Element("testsuite", name="skipped")
         words = count(results.skipped_texts, "text file")
         SubElement(_case(suite, words), "skipped", message=f"{words}, VHDL source?")
-    summary = SubElement(root, "testsuite", name="summary")
+        suites.append(_written(suite))
+    summary = Element("testsuite", name="summary")
     properties = SubElement(summary, "properties")
     SubElement(properties, "property", name="summary", value=census(results))
     SubElement(properties, "property", name="target", value=printable(context.target.name))
-    for each in (*root, root):
-        _count(each)
-    indent(root)
-    text: bytes = tostring(root, encoding="us-ascii", xml_declaration=True)
-    yield text.decode("ascii") + "\n"
+    suites.append(_written(summary))
+    tallies = map(sum, zip(*(numbers for _, numbers in suites), strict=True))
+    attributes = "".join(f' {name}="{number}"' for name, number in zip(_TALLIES, tallies, strict=True))
+    yield f"<?xml version='1.0' encoding='us-ascii'?>\n<testsuites name=\"vhdcheck\"{attributes}>\n"
+    for text, _ in suites:
+        yield text
+    yield "</testsuites>\n"
 
 
 def _image(suite: Element, report: Report, results: Results) -> None:
@@ -74,7 +90,11 @@ def _case(suite: Element, name: str) -> Element:
     return SubElement(suite, "testcase", classname=suite.get("name", ""), name=printable(name))
 
 
-def _count(element: Element) -> None:
-    element.set("tests", str(len(element.findall(".//testcase"))))
-    for attribute, tag in _TALLIES.items():
-        element.set(attribute, str(len(element.findall(f".//testcase/{tag}"))))
+def _written(suite: Element) -> tuple[str, tuple[int, ...]]:
+    """Write a suite as an entry of the document, with its tallies as attributes; return them too."""
+    tallies = tuple(len(suite.findall(path)) for path in _TALLIES.values())
+    for name, number in zip(_TALLIES, tallies, strict=True):
+        suite.set(name, str(number))
+    indent(suite, level=1)
+    text: bytes = tostring(suite, encoding="us-ascii")
+    return f"  {text.decode('ascii')}\n", tallies

@@ -14,6 +14,11 @@ WHOLE: Final = False
 SUMMARY: Final = False
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:  # noqa: ARG001 (says the same always)
-    """Write a line for each image: `a.vhd: refused: 413: VHD701 virtual-size-over-limit`."""
-    yield from (f"{result}\n" for result in checked)
+def part(result: Report | Failure, context: Context) -> str:  # noqa: ARG001 (says the same always)
+    """Write a line: `a.vhd: refused: 413: VHD701 virtual-size-over-limit`."""
+    return f"{result}\n"
+
+
+def write(parts: Iterator[str], context: Context) -> Iterator[str]:  # noqa: ARG001 (as above)
+    """Write the lines."""
+    yield from parts

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vhdcheck.report.formats.sarif import log
+from vhdcheck.report.formats.sarif import File, Part, entries, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vhdcheck.report.context import Context
     from vhdcheck.verdict.report import Failure, Report
+
+__all__ = ["SUMMARY", "WHOLE", "part", "write"]
 
 WHOLE: Final = True
 SUMMARY: Final = True
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
-    """Write a log, in ASCII, with places in bytes as addresses."""
-    yield log(list(checked), context, github=True) + "\n"
+def part(result: Report | Failure, context: Context) -> Part:
+    """Write an image's results, or the notification that it could not be checked; with bytes as addresses."""
+    return entries(result, File.of(result, context, github=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.escape import printable
@@ -37,35 +36,37 @@ _STYLES: Final = {
 }
 
 
-def write(checked: Iterator[Report | Failure], context: Context) -> Iterator[str]:
-    """Write each image when it comes, and the summary."""
+def part(result: Report | Failure, context: Context) -> str:
+    """Write an image."""
     drawn = None
     if context.with_map:
         from vhdcheck.report.map import signs  # only where asked for
 
         drawn = signs(context.encoding)
-    report = TextReport(colour=context.colour, brief=context.brief, drawn=drawn)
-    for result in checked:
-        yield "".join(f"{line}\n" for line in report.image(result))
+    report = TextReport(colour=context.colour, columns=context.columns, brief=context.brief, drawn=drawn)
+    return "".join(f"{line}\n" for line in report.image(result))
+
+
+def write(parts: Iterator[str], context: Context) -> Iterator[str]:
+    """Write each image when it comes, and the summary."""
+    yield from parts
     yield "".join(f"{line}\n" for line in summary(context.results))
 
 
 class TextReport:
     """Writes reports as text; what an image says of itself is escaped."""
 
-    def __init__(
-        self, *, colour: bool, width: int | None = None, brief: bool = False, drawn: Signs | None = None
-    ) -> None:
+    def __init__(self, *, colour: bool, columns: int = 100, brief: bool = False, drawn: Signs | None = None) -> None:
         """Choose the form.
 
         Args:
             colour: whether to use ANSI colours.
-            width: columns to wrap prose at; the terminal's, at most 110, by default. Commands are never wrapped.
+            columns: of the place that it is written to. Prose is wrapped there, at 110 at the most, commands never.
             brief: leave out the description of accepted images, as is fitting for many.
             drawn: signs to draw the map of each image with; none is drawn without them.
         """
         self._colour = colour
-        self._width = width or min(shutil.get_terminal_size((100, 24)).columns, 110)
+        self._columns, self._width = columns, min(columns, 110)
         self._brief = brief
         self._drawn = drawn
 
@@ -101,8 +102,8 @@ class TextReport:
     def _map(self, image: Image, drawn: Signs) -> Iterator[str]:
         from vhdcheck.report.map import map_lines  # only where asked for
 
-        columns = shutil.get_terminal_size((100, 24)).columns
-        yield from (f"  {line}".rstrip() for line in map_lines(image, max(10, columns - 4), drawn, self._paint))
+        columns = max(10, self._columns - 4)
+        yield from (f"  {line}".rstrip() for line in map_lines(image, columns, drawn, self._paint))
 
     def _finding(self, finding: Finding) -> Iterator[str]:
         word = finding.severity.word

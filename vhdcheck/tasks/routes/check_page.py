@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse
 
 from vhdcheck.engine.stray import MOST
 from vhdcheck.format.limits import END
+from vhdcheck.report import written
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import html
 from vhdcheck.tasks.page import from_here
@@ -76,5 +77,5 @@ def _told(report: Report) -> dict[str, object]:
         "accepted": report.ok,
         "message": report.message,
         "findings": len(report.findings),
-        "html": "".join(html.write(iter([report]), context)),
+        "html": written(html, [report], context),
     }

@@ -27,6 +27,7 @@ from vhdcheck.engine.check import UNLIMITED, examine, resolve
 from vhdcheck.engine.stray import MOST
 from vhdcheck.format.layout import BATMAP_HEADER_SIZE, FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.limits import END, MAX_BATMAP, MAX_LOCATOR, SEARCH, TABLE_PIECE
+from vhdcheck.report import written
 from vhdcheck.report.context import Context
 from vhdcheck.report.formats import text
 from vhdcheck.report.formats.json import one
@@ -214,4 +215,4 @@ class _Sent:
 def _as_text(report: Report) -> str:
     context = Context(report.target)
     context.results.add(report)
-    return "".join(text.write(iter([report]), context))
+    return written(text, [report], context)
