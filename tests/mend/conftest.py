@@ -66,8 +66,13 @@ def guest_data(path: Path) -> bytes | None:
     bitmap = -(-(block // 512 // 8 or 1) // 512) * 512
     disk = bytearray(-(-size // block) * block)
     for number, sector in enumerate(struct.unpack_from(f">{-(-size // block)}I", data, table)):
+        start = sector * 512
+        marks = -(-block // 4096)
+        if block % 4096 == 0 and data[start : start + marks] == b"\xff" * marks:  # all sectors at once
+            part = data[start + bitmap : start + bitmap + block]
+            disk[number * block : number * block + len(part)] = part
+            continue
         for place in range(block // 512 if sector != 0xFFFFFFFF else 0):
-            start = sector * 512
             if start + bitmap < len(data) and data[start + place // 8] & 0x80 >> place % 8:
                 at = start + bitmap + place * 512
                 part = data[at : at + 512]
