@@ -17,18 +17,20 @@ MOST = 256 << 20
 LONGEST_STREAM = 64 << 20
 
 
+@pytest.mark.parametrize("streamed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["file", "stream"])
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
-def test_a_hostile_image_is_found_out_in_little_memory(pattern: Pattern, tmp_path: Path) -> None:
+def test_a_hostile_image_is_found_out_in_little_memory(pattern: Pattern, streamed: bool, tmp_path: Path) -> None:
     path = pattern.build().write(tmp_path / "image.vhd")
-    for streamed in (False, True) if path.stat().st_size <= LONGEST_STREAM else (False,):
-        cost = measured(pattern, path, streamed=streamed)
-        assert b"Traceback" not in cost.errors
-        assert cost.status in (0, 1)
-        report = json.loads(cost.output)
-        slugs = {finding["slug"] for finding in report["findings"]}
-        assert pattern.slug in slugs
-        assert "internal-error" not in slugs
-        assert cost.memory <= MOST
+    if streamed and path.stat().st_size > LONGEST_STREAM:
+        pytest.skip("a stream of it takes minutes")
+    cost = measured(pattern, path, streamed=streamed)
+    assert b"Traceback" not in cost.errors
+    assert cost.status in (0, 1)
+    report = json.loads(cost.output)
+    slugs = {finding["slug"] for finding in report["findings"]}
+    assert pattern.slug in slugs
+    assert "internal-error" not in slugs
+    assert cost.memory <= MOST
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import main
 from tests.corpus.conftest import corpus, oracle
 from vhdcheck import check
-from vhdcheck.mend import Mending, mend
+from vhdcheck.mend import Mending, mend, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +66,13 @@ def guest_data(path: Path) -> bytes | None:
     bitmap = -(-(block // 512 // 8 or 1) // 512) * 512
     disk = bytearray(-(-size // block) * block)
     for number, sector in enumerate(struct.unpack_from(f">{-(-size // block)}I", data, table)):
+        start = sector * 512
+        marks = -(-block // 4096)
+        if block % 4096 == 0 and data[start : start + marks] == b"\xff" * marks:  # all sectors at once
+            part = data[start + bitmap : start + bitmap + block]
+            disk[number * block : number * block + len(part)] = part
+            continue
         for place in range(block // 512 if sector != 0xFFFFFFFF else 0):
-            start = sector * 512
             if start + bitmap < len(data) and data[start + place // 8] & 0x80 >> place % 8:
                 at = start + bitmap + place * 512
                 part = data[at : at + 512]
@@ -186,10 +191,8 @@ def mended(tmp_path: Path, run_tool: Tool, unsynced: None) -> Callable[..., Mend
         (assert_holds_the_same if is_rebuilt else assert_is_what_it_says)(source, out, mending)
         if mending.plan.steps and others:
             assert_others_read_it(source, out, mending, run_tool)
-        again = tmp_path / "again.out"
-        again.unlink(missing_ok=True)
-        second = mend(out, again, target=target, now=now)
-        assert (second.ok, second.changes) == (True, ())
+        again = plan(out, target=target, now=now)
+        assert (again.possible, again.steps) == (True, ()), "nothing is left to do"
         return mending
 
     return into_a_copy

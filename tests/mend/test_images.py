@@ -32,7 +32,7 @@ def test_fixtures(case: Case, mended: Mended, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("target", ["generic", "rackspace"])
+@pytest.mark.parametrize("target", ["generic", pytest.param("rackspace", marks=pytest.mark.slow)])
 def test_oracle(target: str, part: int, oracle: dict[str, dict[str, Any]], mended: Mended) -> None:
     assert oracle.keys() >= RESCUED | REFUSED
     mendings = {

@@ -51,7 +51,8 @@ INTERPRETERS = interpreters()
 
 
 @pytest.mark.parametrize("version", INTERPRETERS)
-def test_the_wheel_works(wheel: Path, tmp_path: Path, version: str) -> None:
+def test_the_wheel_works(wheels: Path, tmp_path: Path, version: str) -> None:
+    (wheel,) = wheels.glob("vhdcheck-*.whl")
     finished([INTERPRETERS[version], "-m", "venv", "--without-pip", tmp_path / "env"], timeout=120)
     scripts = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
     pip = [sys.executable, "-m", "pip", "--python", str(scripts / "python"), "install", "--quiet", "--no-compile"]
