@@ -8,13 +8,15 @@ import random
 import resource
 import subprocess
 import sys
-from typing import TYPE_CHECKING, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 from fixtures.writer import GIB, MIB, SECTOR, dynamic, fixed
 from vhdcheck import SourceError, UsageError, check
 from vhdcheck.mend import mend, plan
+from vhdcheck.mend import run as run_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +75,27 @@ def test_a_copy(bad: Path, tmp_path: Path) -> None:
     assert check(tmp_path / "out.vhd").ok
     assert (tmp_path / "out.vhd").stat().st_mode & 0o7777 == 0o640
     assert names(tmp_path) == {"in.vhd", "out.vhd"}
+
+
+@pytest.mark.parametrize("where", [{"out": "out.vhd"}, {"in_place": True}], ids=["copy", "in place"])
+def test_an_image_that_was_written_to_since_it_was_looked_at(
+    where: dict[str, Any], bad: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is made of what the image was; nobody is kept from writing to it before the work begins."""
+    monkeypatch.chdir(tmp_path)
+
+    def after_another(work: Callable[..., None], *arguments: object) -> None:
+        with bad.open("r+b") as image:
+            image.write(b"another")
+        os.utime(bad, (1, 1))
+        work(*arguments)
+
+    for name in ("write_new", "write_over"):
+        monkeypatch.setattr(run_module, name, partial(after_another, getattr(run_module, name)))
+    with pytest.raises(SourceError, match="the file changed"):
+        mend(bad, **where)
+    assert names(tmp_path) == {"in.vhd"}
+    assert bad.read_bytes()[:7] == b"another"
 
 
 @pytest.mark.usefixtures("way")

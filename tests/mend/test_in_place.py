@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from vhdcheck.mend.in_place import in_place, interrupted
 from vhdcheck.mend.journal import MOST, Journal, journal_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(not hasattr(fcntl, "F_SETLEASE"), reason="no leases: nothing is mended in place")
 
@@ -148,19 +149,55 @@ def test_two_at_once(image: Path, tmp_path: Path) -> None:
     assert (image.read_bytes(), names(tmp_path)) == (new(), {"in.vhd"})
 
 
+def another_file(image: Path) -> None:
+    """Give its name to another file, which no lease keeps anyone from."""
+    other = image.with_name("other.vhd")
+    other.write_bytes(old())
+    other.replace(image)
+
+
+def another_time(image: Path) -> None:
+    """Set its time, as who wrote to it would."""
+    os.utime(image, ns=(0, image.stat().st_mtime_ns - 1))
+
+
+@pytest.mark.parametrize(("happens", "told"), [(another_file, "another file took"), (another_time, "the file changed")])
+def test_what_happens_between_reading_and_writing(happens: Callable[[Path], None], told: str, image: Path) -> None:
+    with in_place(image) as held:
+        happens(image)
+        with pytest.raises(SourceError, match=told):
+            held.correct(pieces(), SIZE)
+    with in_place(image) as held, held.replaced() as copy:
+        happens(image)
+        copy.file.write(new())
+        with pytest.raises(SourceError, match=told):
+            copy.commit()
+    assert image.read_bytes() == old()
+    assert names(image.parent) == {"in.vhd"}
+
+
+def greeted(server: subprocess.Popen[bytes], path: Path) -> None:
+    """Wait until a server speaks: its socket is there before it has opened the image."""
+    while not path.exists():
+        assert server.poll() is None
+        time.sleep(0.01)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(path))
+        assert client.recv(8) == b"NBDMAGIC"
+
+
 @pytest.mark.parametrize("mode", ["r+b", "rb"])
 def test_qemu_at_work(mode: str, tmp_path: Path) -> None:
     """It has a lock on each image, and keeps others' writers away by it; readers of it disturb nobody."""
     if shutil.which("qemu-nbd") is None:
         pytest.skip("qemu-nbd is not installed")
     image = dynamic(10 * MIB).write(tmp_path / "in.vhd")
-    before, socket = image.read_bytes(), tmp_path / "socket"
+    before, place = image.read_bytes(), tmp_path / "socket"
     options = ["-r"] if mode == "rb" else []
-    with subprocess.Popen(["qemu-nbd", *options, "-f", "vpc", "-k", socket, image]) as server:
+    with subprocess.Popen(["qemu-nbd", *options, "-f", "vpc", "-k", place, image]) as server:
         try:
-            while not socket.exists():
-                assert server.poll() is None
-                time.sleep(0.01)
+            greeted(server, place)
             with image.open("rb") as file:  # what is said where there are locks, and no leases
                 told = nullcontext() if mode == "rb" else pytest.raises(SourceError, match="qemu has the image open")
                 with told:

@@ -1,4 +1,7 @@
-"""The first, fast look at a mutant: the findings on every fixture, without pytest. Exits 1 where one is different."""
+"""The first, fast look at a mutant: the findings on every fixture, and their words, without pytest.
+
+Exits 1 where one is different.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from tests.rules.said import SAID, findings
 from vhdcheck import Report, StreamChecker, check
 from vhdcheck.engine.stream_checker import check_stream
 
@@ -15,13 +19,15 @@ FIXTURES: Final = Path(__file__).parents[2] / "fixtures"
 
 
 def main() -> int:
-    """Compare what is found with the manifest."""
+    """Compare what is found with the manifest, and what is said with what was written down."""
     manifest = json.loads((FIXTURES / "manifest.json").read_text(encoding="utf-8"))
-    for entry in manifest["images"]:
+    said: list[str] = []
+    for entry in sorted(manifest["images"], key=lambda entry: str(entry["name"])):
         report = judged(FIXTURES / entry["file"], entry, manifest["now"])
         if sorted(f"{each.severity.word} {each.slug}" for each in report.findings) != entry["findings"]:
             return 1
-    return 0
+        said += findings(entry["name"], entry["rule"] or "", report)
+    return int(said != SAID.read_text(encoding="utf-8").splitlines())
 
 
 def given(entry: dict[str, Any]) -> list[Path]:

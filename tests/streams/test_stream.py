@@ -142,7 +142,7 @@ def test_a_wrapped_file_stops_the_uploader_early() -> None:
     with pytest.raises(ImageRefused, match=r"^413: ") as caught:
         upload(wrapped, 1024)
     assert caught.value.report.code == 413
-    assert source.tell() == HEAD
+    assert caught.value.report.size == source.tell() == HEAD
 
 
 def test_a_wrapped_file_stops_the_uploader_at_the_end_at_last() -> None:

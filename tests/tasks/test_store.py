@@ -139,6 +139,15 @@ def test_who_loses_the_lease_cannot_finish(store: TaskStore, clock: Clock) -> No
     assert store.finish(second, Outcome("mine"), 99)
 
 
+def test_who_was_left_alone_comes_before_who_waits(store: TaskStore, clock: Clock) -> None:
+    left = made(store, "a")
+    assert store.claim(5, 1, 3)[0].id == left.id
+    waiting = made(store, "b")
+    clock.moment = 6
+    assert [task.id for task in store.claim(5, 1, 3)] == [left.id]
+    assert [task.id for task in store.claim(5, 1, 3)] == [waiting.id]
+
+
 def test_a_task_that_kills_its_workers_is_given_up(store: TaskStore, clock: Clock) -> None:
     task = made(store)
     for attempt in (1, 2):
