@@ -120,8 +120,12 @@ def test_a_long_stream_keeps_memory_flat() -> None:
 
 def test_a_wrapped_file_passes_bytes_through_unchanged() -> None:
     checker = StreamChecker()
-    with checker.wrap(io.BytesIO(GOOD)) as wrapped:
+    file = io.BytesIO(GOOD)
+    with checker.wrap(file) as wrapped:
         assert b"".join(iter(lambda: wrapped.read(70_000), b"")) == GOOD
+        assert wrapped.read(70_000) == wrapped.read() == b"", "again, behind the end"
+        assert not file.closed
+    assert file.closed
     assert checker.finish().ok
     checker = StreamChecker()
     assert io.BufferedReader(checker.wrap(io.BytesIO(GOOD))).read() == GOOD
@@ -150,6 +154,13 @@ def test_a_wrapped_file_stops_the_uploader_at_the_end_at_last() -> None:
     with pytest.raises(ImageRefused) as caught:
         upload(wrapped, 65_536)
     assert [finding.slug for finding in caught.value.report.findings][:1] == ["virtual-size-over-limit"]
+
+
+def test_who_reads_all_at_once_is_told_at_once() -> None:
+    wrapped = StreamChecker(max_virtual_size="1MiB").wrap(io.BytesIO(fixed(3 * MIB).tobytes()), raise_early=True)
+    with pytest.raises(ImageRefused) as caught:
+        wrapped.read()
+    assert caught.value.report.code == 413
 
 
 @pytest.mark.parametrize("raise_early", [False, True])

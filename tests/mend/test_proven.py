@@ -1,0 +1,89 @@
+"""A copy is read back before it has a name: on a medium that writes another byte than it was given, there is none."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fixtures.writer import MIB, SECTOR, Image, dynamic, fixed
+from vhdcheck import SourceError
+from vhdcheck.mend import mend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="the calls of Linux")
+
+GUEST = random.Random(1).randbytes(3 * MIB)
+DATA = "the copy does not hold the same data, so that it was not kept"
+VERDICT = r"the copy would not be accepted, so that it was not kept \(VHD"
+
+
+def lie(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Have the system write another byte at one place of a file."""
+
+    def told(data: Any, offset: int) -> bytes:
+        wrong = bytearray(data)
+        if offset <= at < offset + len(wrong):
+            wrong[at - offset] ^= 1
+        return bytes(wrong)
+
+    def pwrite(descriptor: int, data: Any, offset: int, real: Callable[..., int] = os.pwrite) -> int:
+        return real(descriptor, told(data, offset), offset)
+
+    def pwritev(descriptor: int, parts: Any, offset: int) -> int:
+        return pwrite(descriptor, b"".join(map(bytes, parts)), offset)
+
+    def copied(source: int, to: int, count: int, start: int, offset: int, real: Any = os.copy_file_range) -> int:
+        done: int = real(source, to, count, start, offset)
+        if offset <= at < offset + done:
+            pwrite(to, os.pread(to, 1, at), at)
+        return done
+
+    for name, call in {"pwrite": pwrite, "pwritev": pwritev, "copy_file_range": copied}.items():
+        monkeypatch.setattr(os, name, call)
+
+
+SMALL = fixed(3 * MIB, content=GUEST, unique_id=bytes(16))
+FIXED = fixed(3 * MIB, content=GUEST)
+DYNAMIC = dynamic(4 * MIB, blocks=[1, 0], content={0: GUEST[: 2 * MIB], 1: GUEST[2 * MIB :]})
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "at", "told"),
+    [
+        (SMALL, {"target": "rackspace"}, 0, DATA),
+        (SMALL, {"target": "rackspace"}, 3 * MIB - 1, DATA),
+        (DYNAMIC, {"to": "fixed"}, 0, DATA),
+        (DYNAMIC, {"to": "fixed"}, 3 * MIB - 1, DATA),
+        (DYNAMIC, {"to": "fixed"}, 4 * MIB + 100, VERDICT),
+        (FIXED, {"to": "dynamic"}, 2048 + SECTOR, DATA),
+        (FIXED, {"to": "dynamic"}, 2048 + 4097 * SECTOR + SECTOR + MIB - 1, DATA),
+        (FIXED, {"to": "dynamic"}, 1536 + 1, VERDICT),
+        (FIXED, {"to": "dynamic"}, 512, VERDICT),
+    ],
+)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_wrong_byte(
+    image: Image,
+    options: dict[str, str],
+    at: int,
+    told: str,
+    in_place: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = image.write(tmp_path / "in.vhd")
+    before = path.read_bytes()
+    where: dict[str, Any] = {"in_place": True} if in_place else {"out": tmp_path / "out.vhd"}
+    with monkeypatch.context() as lying:
+        lie(lying, at)
+        with pytest.raises(SourceError, match=told):
+            mend(path, **where, **{"target": "generic", **options})  # type: ignore[arg-type]
+    assert {each.name for each in tmp_path.iterdir()} == {"in.vhd"}
+    assert path.read_bytes() == before
+    assert mend(path, **where, **{"target": "generic", **options}).ok  # type: ignore[arg-type]
