@@ -38,8 +38,10 @@ def lie(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     def pwritev(descriptor: int, parts: Any, offset: int) -> int:
         return pwrite(descriptor, b"".join(map(bytes, parts)), offset)
 
-    def copied(source: int, to: int, count: int, start: int, offset: int, real: Any = os.copy_file_range) -> int:
-        done: int = real(source, to, count, start, offset)
+    copy_file_range = os.copy_file_range
+
+    def copied(source: int, to: int, count: int, start: int, offset: int) -> int:
+        done = copy_file_range(source, to, count, start, offset)
         if offset <= at < offset + done:
             pwrite(to, os.pread(to, 1, at), at)
         return done
@@ -53,37 +55,34 @@ FIXED = fixed(3 * MIB, content=GUEST)
 DYNAMIC = dynamic(4 * MIB, blocks=[1, 0], content={0: GUEST[: 2 * MIB], 1: GUEST[2 * MIB :]})
 
 
-@pytest.mark.parametrize(
-    ("image", "options", "at", "told"),
-    [
-        (SMALL, {"target": "rackspace"}, 0, DATA),
-        (SMALL, {"target": "rackspace"}, 3 * MIB - 1, DATA),
-        (DYNAMIC, {"to": "fixed"}, 0, DATA),
-        (DYNAMIC, {"to": "fixed"}, 3 * MIB - 1, DATA),
-        (DYNAMIC, {"to": "fixed"}, 4 * MIB + 100, VERDICT),
-        (FIXED, {"to": "dynamic"}, 2048 + SECTOR, DATA),
-        (FIXED, {"to": "dynamic"}, 2048 + 4097 * SECTOR + SECTOR + MIB - 1, DATA),
-        (FIXED, {"to": "dynamic"}, 1536 + 1, VERDICT),
-        (FIXED, {"to": "dynamic"}, 512, VERDICT),
-    ],
-)
-@pytest.mark.parametrize("in_place", [False, True])
+CASES = [
+    (SMALL, {"target": "rackspace"}, 0, DATA),
+    (SMALL, {"target": "rackspace"}, 3 * MIB - 1, DATA),
+    (DYNAMIC, {"to": "fixed"}, 0, DATA),
+    (DYNAMIC, {"to": "fixed"}, 3 * MIB - 1, DATA),
+    (DYNAMIC, {"to": "fixed"}, 4 * MIB + 100, VERDICT),
+    (FIXED, {"to": "dynamic"}, 2048 + SECTOR, DATA),
+    (FIXED, {"to": "dynamic"}, 2048 + 4097 * SECTOR + SECTOR + MIB - 1, DATA),
+    (FIXED, {"to": "dynamic"}, 1536 + 1, VERDICT),
+    (FIXED, {"to": "dynamic"}, 512, VERDICT),
+]
+"""What is written anew, as what; which byte of the copy is wrong, and what is said of it."""
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("where", [{"out": "out.vhd"}, {"in_place": True}], ids=["copy", "in place"])
 def test_a_wrong_byte(
-    image: Image,
-    options: dict[str, str],
-    at: int,
-    told: str,
-    in_place: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[Image, dict[str, str], int, str], where: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    image, options, at, told = case
     path = image.write(tmp_path / "in.vhd")
     before = path.read_bytes()
-    where: dict[str, Any] = {"in_place": True} if in_place else {"out": tmp_path / "out.vhd"}
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, Any] = {"target": "generic", **where, **options}
     with monkeypatch.context() as lying:
         lie(lying, at)
         with pytest.raises(SourceError, match=told):
-            mend(path, **where, **{"target": "generic", **options})  # type: ignore[arg-type]
+            mend(path, **asked)
     assert {each.name for each in tmp_path.iterdir()} == {"in.vhd"}
     assert path.read_bytes() == before
-    assert mend(path, **where, **{"target": "generic", **options}).ok  # type: ignore[arg-type]
+    assert mend(path, **asked).ok
