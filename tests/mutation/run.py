@@ -36,7 +36,7 @@ JUDGES: Final = (
     ("vhdcheck/blocks/*", FIXTURES, "tests/property/test_table.py tests/property/test_bitmaps.py"),
     ("vhdcheck/chain.py", FIXTURES, "tests/chains/test_parents.py tests/chains/test_forest.py"),
     ("vhdcheck/engine/parents.py", FIXTURES, "tests/chains/test_parents.py"),
-    ("vhdcheck/engine/forest.py", "", "tests/chains/test_forest.py"),
+    ("vhdcheck/engine/forest.py", "", "tests/chains/test_family.py tests/chains/test_forest.py"),
     ("vhdcheck/engine/stream_checker.py", FIXTURES, "tests/streams/test_stream.py tests/streams/test_same_as_file.py"),
     ("vhdcheck/sources/stream_window.py", FIXTURES, "tests/streams/test_stream.py tests/streams/test_same_as_file.py"),
     (
