@@ -1,7 +1,7 @@
 """`python -m tests.rules.said`: write down in `said.txt` what each rule says of the images that it must find.
 
 Places, numbers and words of findings are compared with that file, so that a change of any shows, and is read by who
-makes it. A fix is there where it is not the rule's own.
+makes it. The fix, and what is in doubt, are there where they are not the rule's own.
 """
 
 from __future__ import annotations
@@ -39,15 +39,11 @@ def _place(span: Span | None) -> str:
 
 
 def _words(finding: Finding) -> Iterator[str]:
-    fix = "" if finding.fix == RULES[finding.rule].fix else finding.fix
-    for name, words in {
-        "": finding.message,
-        "expected ": finding.expected,
-        "found ": finding.found,
-        "fix ": fix,
-    }.items():
-        if words:
-            yield f"  {name}{printable(words)}"
+    rule = RULES[finding.rule]
+    fix = "" if finding.fix == rule.fix else finding.fix
+    doubts = "" if finding.doubts == rule.doubts else finding.doubts or "nothing"
+    said = {"": finding.message, "expected ": finding.expected, "found ": finding.found, "fix ": fix, "doubts ": doubts}
+    yield from (f"  {name}{printable(words)}" for name, words in said.items() if words)
 
 
 def main() -> None:
