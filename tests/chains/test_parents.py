@@ -16,7 +16,7 @@ import pytest
 
 from fixtures.writer import MIB, Locator, differencing, dynamic
 from tests.chains.chain import identity
-from vhdcheck import Parents, acheck, audit, check, iter_findings
+from vhdcheck import Parents, SourceError, acheck, audit, check, iter_findings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +82,68 @@ def test_a_circle_ends(tmp_path: Path) -> None:
     ring = [link(tmp_path, number, number % 5 + 1) for number in range(1, 6)]
     for path in ring:
         assert slugs(path, *ring) == ["circular-chain", "differencing-disk"]
+        assert told(path, *ring)[:2] == ("circle", 4), "the image itself, which was given too, is none of its parents"
+
+
+def told(path: Path, *parents: Any) -> tuple[str, int, tuple[str, ...]]:
+    """Check an image with parents; return how its chain ends, how many parents it has, and what is named at its end."""
+    chain = check(path, parents=parents, now=NOW).chain
+    assert chain is not None
+    return chain.end, chain.depth, chain.at_end
+
+
+def test_an_image_whose_parent_has_its_own_id(tmp_path: Path) -> None:
+    child, base = link(tmp_path, 1, 1, name="child.vhd"), link(tmp_path, 1, name="base.vhd")
+    assert told(child, child) == ("missing", 0, ())
+    assert told(child, child, base) == ("whole", 1, ())
+    assert told(child, base, link(tmp_path, 1, name="other.vhd"))[:2] == ("twice", 0)
+
+
+def test_files_of_the_parent_s_name_are_named_where_it_is_missing(tmp_path: Path) -> None:
+    child = link(tmp_path, 2, 1, parent_name="Base.VHD")
+    family = Parents([link(tmp_path, 8, name="stranger.vhd")])
+    chain = check(child, parents=family, now=NOW).chain
+    assert chain is not None
+    assert chain.at_end == ()
+    base = link(tmp_path, 9, name="base.vhd")
+    family.add(base)  # after names were asked for
+    chain = check(child, parents=family, now=NOW).chain
+    assert chain is not None
+    assert (chain.end, chain.at_end, chain.given) == ("missing", (str(base),), 2)
+
+
+def test_a_parent_that_is_another_image_by_now(tmp_path: Path) -> None:
+    base, child = link(tmp_path, 1), link(tmp_path, 2, 1)
+    family = Parents([base])
+    link(tmp_path, 7, name="1.vhd")
+    with pytest.raises(SourceError, match=r"1\.vhd: the file changed"):
+        check(child, parents=family, now=NOW)
+
+
+def test_a_folder_of_parents(tmp_path: Path) -> None:
+    """In either case of the suffix, and in folders below; what cannot be read there is counted."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    link(tmp_path / "in" / "deep", 1, name="BASE.AVHD")
+    link(tmp_path / "in", 8, name="other.txt")
+    (tmp_path / "in" / "gone.vhd").symlink_to("nowhere")
+    family = Parents()
+    family.add_folder(tmp_path / "in")
+    assert (len(family), family.unread) == (1, 1)
+    chain = check(link(tmp_path, 2, 1), parents=family, now=NOW).chain
+    assert chain is not None
+    assert (chain.end, chain.unread) == ("whole", 1)
+    with pytest.raises(SourceError, match=r"nowhere: No such file or directory"):
+        family.add_folder(tmp_path / "nowhere")
+
+
+def test_what_a_chain_settles_puts_no_parent_in_doubt(tmp_path: Path) -> None:
+    base, middle, child = link(tmp_path, 1), link(tmp_path, 2, 1), link(tmp_path, 3, 2)
+    for saved in (0, 1):
+        link(tmp_path, 1, saved_state=saved)
+        chain = check(child, parents=[base, middle], now=NOW).chain
+        assert chain is not None
+        assert [bool(parent.in_doubt) for parent in chain.parents] == [False, bool(saved)]
+        assert chain.is_sound
 
 
 def test_ten_thousand_levels_end_soon(tmp_path: Path) -> None:
