@@ -136,6 +136,18 @@ def test_a_folder_of_parents(tmp_path: Path) -> None:
         family.add_folder(tmp_path / "nowhere")
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no file in memory, which can have any time")
+def test_a_parent_written_in_a_year_that_no_calendar_has(tmp_path: Path) -> None:
+    with os.fdopen(os.memfd_create("base"), "r+b") as base:
+        base.write(link(tmp_path, 1).read_bytes())
+        base.flush()
+        os.utime(base.fileno(), (10**12, 10**12))
+        report = check(link(tmp_path, 2, 1, parent_timestamp=1), parents=[f"/proc/self/fd/{base.fileno()}"], now=NOW)
+    assert not report.crashed
+    found = {finding.slug: finding.found for finding in report.findings}
+    assert found["parent-file-newer"] == "9999-12-31 23:59:59 UTC"
+
+
 def test_what_a_chain_settles_puts_no_parent_in_doubt(tmp_path: Path) -> None:
     base, middle, child = link(tmp_path, 1), link(tmp_path, 2, 1), link(tmp_path, 3, 2)
     for saved in (0, 1):
