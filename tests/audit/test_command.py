@@ -360,7 +360,7 @@ def test_memory_stays_flat(images: Callable[[int], list[str]], tmp_path: Path) -
     (tmp_path / "list").write_text("\n".join(images(1800)), encoding="ascii")
     words = [sys.executable, "-c", WATCHED]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=280)
     status, *seen = json.loads(done.stdout)
     assert (status, len(seen), len((tmp_path / "reports").read_text("ascii").splitlines())) == (1, 6, 1800)
     blocks, pages = ([look[which] for look in seen[1:]] for which in (0, 1))

@@ -47,13 +47,13 @@ def start() -> Callable[..., subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def run(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> Callable[..., Done]:
-    """Run the command in a process of its own, in `tmp_path`, and never wait longer than 20 seconds."""
+    """Run the command in a process of its own, in `tmp_path`, and never wait longer than 100 seconds."""
 
     def to_end(*arguments: str | bytes | Path, **options: Any) -> Done:
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL, "cwd": tmp_path}
         with start(*arguments, **{**given, **options}) as process:
             try:
-                out, err = process.communicate(timeout=20)
+                out, err = process.communicate(timeout=100)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

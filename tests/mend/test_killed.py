@@ -103,7 +103,7 @@ def moments(folder: Path, root: Path, damaged: bytes, without: list[str], **wher
     (folder / "in.vhd").write_bytes(damaged)
     words = [sys.executable, "-c", PROGRAM, json.dumps(where), json.dumps(without)]
     env = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=280)
     *killed, whole = map(json.loads, done.stdout.splitlines())
     assert len(killed) > 40, "a moment for each call to the system, at least"
     assert {status for status, *_ in killed} == {-9}
