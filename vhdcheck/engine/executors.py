@@ -173,13 +173,16 @@ class Processes(Executor):
         self._forget(worker)
 
     def _fork(self, number: int) -> None:
+        """Fork processes; if the system gives no more, those that are missing are started where they are needed."""
+        was_frozen = gc.get_freeze_count()
         gc.freeze()  # whoever looks for garbage copies what it looks at, and there is none in what is loaded
         try:
-            with _uninterrupted():
+            with _uninterrupted(), suppress(OSError):
                 for _ in range(number):
                     self._forked.append(_Worker(multiprocessing.get_context("fork"), self._forked))
         finally:
-            gc.unfreeze()
+            if not was_frozen:
+                gc.unfreeze()
             self._running.update(worker.process for worker in self._forked)
 
     def _started(self) -> _Worker:
