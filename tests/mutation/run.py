@@ -44,7 +44,7 @@ JUDGES: Final = (
         FIXTURES,
         "tests/unit/test_plan.py tests/streams/test_stream.py tests/property/test_bitmaps.py",
     ),
-    ("vhdcheck/sources/urls.py", "", "tests/remote/test_secrets.py tests/unit/test_sources.py"),
+    ("vhdcheck/sources/urls.py", "", "tests/unit/test_urls.py tests/remote/test_secrets.py"),
     ("vhdcheck/sources/local.py", FIXTURES, "tests/unit/test_sources.py tests/faults/test_media.py"),
     ("vhdcheck/sources/*", "", "tests/remote"),
     ("vhdcheck/mend/gpt.py", "", "tests/mend/test_gpt.py tests/mend/test_partitions.py"),
