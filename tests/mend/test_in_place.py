@@ -379,6 +379,24 @@ def test_who_wrote_since_is_not_undone(image: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cut", "size"),
+    [
+        *((0, SIZE + 10), (0, SIZE - 1)),
+        *((1000, SIZE + 1), (1000, SIZE - 500), (1000, SIZE - 1000), (1000, SIZE - 1001)),
+        *((-300, SIZE + 301), (-300, SIZE - 1)),
+    ],
+)
+def test_a_length_that_no_killed_run_leaves(cut: int, size: int, image: Path) -> None:
+    """Somebody else made it so: what they added is not cut off, and what is gone is not made zeros."""
+    half_done(image, cut=cut)
+    os.truncate(image, size)
+    found = image.read_bytes()
+    with pytest.raises(SourceError, match="other bytes were written to the image since"):
+        correct(image)
+    assert image.read_bytes() == found
+
+
+@pytest.mark.parametrize(
     "content",
     [b"", b"{}", b"\0" * 100, b'{"vhdcheck-mend": 1}\n' + b"0" * 64 + b"\n"],
     ids=["empty", "no", "zeros", "sum"],
