@@ -212,6 +212,16 @@ def test_qemu_at_work(mode: str, tmp_path: Path) -> None:
             server.kill()
 
 
+@pytest.mark.parametrize("way", [correct, replace])
+def test_qemu_on_another_machine(way: object, image: Path, tmp_path: Path) -> None:
+    """No lease shows it; its lock does: it writes to the image (byte 101)."""
+    with image.open("rb") as theirs:
+        fcntl.fcntl(theirs, fcntl.F_OFD_SETLK, struct.pack(FLOCK, fcntl.F_RDLCK, 0, 101, 1, 0))
+        with pytest.raises(SourceError, match="qemu has the image open"):
+            way(image)  # type: ignore[operator]
+    assert (image.read_bytes(), names(tmp_path)) == (old(), {"in.vhd"})
+
+
 def test_qemu_that_comes_meanwhile(tmp_path: Path) -> None:
     """It sees the locks that it would take itself."""
     if shutil.which("qemu-io") is None:
