@@ -55,7 +55,11 @@ JUDGES: Final = (
     ("vhdcheck/mend/head*.py", "", "tests/mend/test_evidence.py tests/mend/test_plan.py"),
     ("vhdcheck/mend/plans.py", "", "tests/mend/test_plan.py"),
     ("vhdcheck/mend/route.py", "", "tests/mend/test_plan.py tests/mend/test_repair.py"),
-    ("vhdcheck/mend/conditions.py", "", "tests/mend/test_plan.py tests/mend/test_partitions.py"),
+    (
+        "vhdcheck/mend/conditions.py",
+        "",
+        "tests/mend/test_conditions.py tests/mend/test_plan.py tests/mend/test_partitions.py",
+    ),
     ("vhdcheck/mend/prove.py", "", "tests/mend/test_proven.py tests/mend/test_guest.py"),
     ("vhdcheck/mend/in_place.py", "", "tests/mend/test_durable.py tests/mend/test_in_place.py"),
     ("vhdcheck/mend/journal.py", "", "tests/mend/test_durable.py tests/mend/test_in_place.py"),
