@@ -138,6 +138,18 @@ def test_sizes(sizes: tuple[int, ...], reason: str, tmp_path: Path) -> None:
         assert data[at : at + SECTOR] == bytes([value]) * SECTOR
 
 
+def test_data_in_sectors_that_a_bitmap_calls_empty(tmp_path: Path) -> None:
+    """Of the child they are the parent's, for all readers. Of the disk that stands alone readers differ."""
+    bits: dict[str, Any] = {"blocks": [0], "bitmap": b"\xf0", "content": {0: b"x" * 2 * MIB}}
+    child = differencing(4 * MIB, parent_id=identity(1), parent_timestamp=0, **bits).write(tmp_path / "child.vhd")
+    sound = dynamic(4 * MIB, unique_id=identity(1), blocks=[0], content={0: b"y" * 2 * MIB}).write(tmp_path / "1.vhd")
+    assert mend(child, tmp_path / "out.vhd", target="generic", parents=[sound]).ok
+    doubtful = dynamic(4 * MIB, unique_id=identity(1), **bits).write(tmp_path / "2.vhd")
+    result = mend(child, tmp_path / "other.vhd", target="generic", parents=[doubtful])
+    assert "sector 4 of the disk holds data, and its block's bitmap says that it is empty" in result.reasons[0]
+    assert not (tmp_path / "other.vhd").exists()
+
+
 def test_a_parent_that_changed_is_not_read(tmp_path: Path) -> None:
     chain = written(tmp_path, 1, 3)
     before = check(chain.paths[1], parents=chain.paths)

@@ -50,12 +50,14 @@ def test_never_over_an_image(main: Main, good: Path, bad: Path, tmp_path: Path) 
     before = {path: path.read_bytes() for path in (good, bad)}
     (tmp_path / "link").symlink_to("bad.vhd")
     (tmp_path / "disk").write_bytes(bad.read_bytes())
+    (tmp_path / "disk of text").write_bytes(b"text\n" * 2000 + bad.read_bytes()[-512:])
     (tmp_path / "list").write_text("good.vhd\n", encoding="ascii")
     for output, line in (
         ("good.vhd", "that is the name of an image"),
         ("new.VHD", "that is the name of an image"),
         ("link", "that file is to be checked"),
         ("disk", "there is a file which is no text"),
+        ("disk of text", "there is a file which is no text"),
         ("list", "that file is to be checked"),
     ):
         for form in ("text", "jsonl"):

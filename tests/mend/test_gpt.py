@@ -156,6 +156,32 @@ def problem(data: bytes | bytearray) -> str:
     return read_partitions(RawDisk(BufferSource(bytes(data), "disk"), len(data))).problem
 
 
+def test_code_where_a_partition_table_would_be_is_none() -> None:
+    """An entry's first byte is 0 or 0x80."""
+    data = bytearray(MIB)
+    data[510:512] = b"\x55\xaa"
+    for status, scheme in ((0, MBR), (0x80, MBR), (1, NONE), (0x81, NONE)):
+        data[446:462] = struct.pack("<B3sB3sII", status, b"\0\2\0", 0x83, b"\xff" * 3, 8, 16)
+        assert read_partitions(RawDisk(BufferSource(bytes(data), "disk"), MIB)).scheme == scheme
+
+
+def test_a_backup_where_partitions_may_be_is_none() -> None:
+    """What is taken for a backup is overwritten with zeros where the end moves, and never a partition."""
+    data = gpt(512)
+    last = len(data) // 512 - 1
+    disk = RawDisk(BufferSource(bytes(data), "disk"), len(data))
+    assert read_partitions(disk).backup == (range(last - 32, last), range(last, last + 1))
+    assert all(at + len(new) <= 3 * MIB for at, new in patches_for_end(read_partitions(disk), 3 * MIB).items())
+    for at, is_backup in ((last - 32, True), (last - 33, False), (200, False)):
+        data[at * 512 : at * 512 + 128 * 128] = data[1024 : 1024 + 128 * 128]
+        header = data[last * 512 : last * 512 + 92]
+        header[72:80], header[16:20] = at.to_bytes(8, "little"), bytes(4)
+        header[16:20] = crc32(header).to_bytes(4, "little")
+        data[last * 512 : last * 512 + 92] = header
+        table = read_partitions(RawDisk(BufferSource(bytes(data), "disk"), len(data)))
+        assert (bool(table.backup), table.problem) == (is_backup, "")
+
+
 def test_a_gpt_in_sectors_of_4096_bytes() -> None:
     assert problem(gpt(512)) == ""
     assert "4096 bytes" in problem(gpt(4096))

@@ -182,3 +182,68 @@ def test_the_sum(content: bytes, zeros: int) -> None:
     assert digest_of(longer, whole=False) == digest_of(found, whole=False)
     expected = hashlib.sha256(bytes(8) + data.ljust(2 * MIB, b"\0") if any(data) else b"")
     assert digest_of(found, whole=False) == expected.hexdigest()
+
+
+RELY = "the block allocation table cannot be relied on"
+
+
+@pytest.mark.parametrize(
+    ("image", "told"),
+    [
+        (dynamic(10 * MIB, blocks=[0, 3], bat={3: 4}), RELY),  # two blocks at one place
+        (dynamic(10 * MIB, blocks={0: 4, 3: 104}), RELY),  # one over another
+        (dynamic(10 * MIB, blocks=[0], bat={3: 2}), RELY),  # over the header
+        (dynamic(10 * MIB, blocks=[0], bat={1: 100_000}), RELY),  # behind the file
+        (dynamic(10 * MIB, blocks=[0], bat={4: 100_000}), RELY),  # the last one, too
+        (dynamic(10 * MIB, blocks=[0, 4], max_entries=8).cut(SECTOR + 1), RELY),  # the last one lacks a byte
+        (dynamic(10 * MIB, blocks=[0], header={"cookie": b"cxsparsf"}), RELY),
+        (fixed(3 * MIB, current_size=3 * MIB + 1), "the end of the fixed disk is missing"),
+        (fixed(3 * MIB, current_size=3 * MIB + SECTOR), "the end of the fixed disk is missing"),
+    ],
+)
+def test_what_cannot_be_relied_on_is_not_read(image: Image, told: str) -> None:
+    """Whatever the plan has made of the findings before."""
+    with pytest.raises(SourceError, match=told):
+        disk(image.tobytes())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {1: 4},  # block 0's place
+        {1: 104},  # over block 0
+        {1: 2},  # over the header
+        {1: 100_000},  # another one behind the file
+    ],
+)
+def test_a_last_block_that_is_short_excuses_no_other(table: dict[int, int]) -> None:
+    for bat in ({}, table):
+        data = dynamic(5 * MIB, blocks=[0, 1, 2], bat=bat).tobytes()
+        data = data[: len(data) - SECTOR - MIB] + data[-SECTOR:]
+        if bat:
+            with pytest.raises(SourceError, match=RELY):
+                disk(data)
+        else:
+            assert disk(data).size == 5 * MIB
+
+
+def test_what_a_window_lacks_is_zeros_and_not_what_the_one_before_had() -> None:
+    part = 512 * KIB
+    content = {**{block: noise(part) for block in (0, 1, 2, 3, 5, 7)}, 8: bytes(part)}
+    image = dynamic(16 * part, blocks=[*content], content=content, block_size=part)
+    assert read(image) == b"".join(content.get(block, bytes(part)) for block in range(16))
+    assert [window.number for window in windows(disk(image.tobytes()))] == [0, 1], "the third one is zeros"
+
+
+@pytest.mark.parametrize(("lost", "is_read"), [(0, True), (SECTOR, True), (MIB, True), (MIB + 1, False)])
+def test_a_last_block_that_is_as_long_as_the_disk(lost: int, is_read: bool) -> None:
+    """Half of it belongs to the disk; what is lost of the rest holds nothing."""
+    content = {0: noise(2 * MIB), 1: noise(MIB)}
+    image = dynamic(3 * MIB, blocks=[0, 1], content=content)
+    whole = image.tobytes()
+    data = whole[: len(whole) - SECTOR - lost] + whole[-SECTOR:]
+    if is_read:
+        assert read_range(disk(data), 0, 3 * MIB) == content[0] + content[1]
+    else:
+        with pytest.raises(SourceError, match=RELY):
+            disk(data)

@@ -212,6 +212,16 @@ def test_qemu_at_work(mode: str, tmp_path: Path) -> None:
             server.kill()
 
 
+@pytest.mark.parametrize("way", [correct, replace])
+def test_qemu_on_another_machine(way: object, image: Path, tmp_path: Path) -> None:
+    """No lease shows it; its lock does: it writes to the image (byte 101)."""
+    with image.open("rb") as theirs:
+        fcntl.fcntl(theirs, fcntl.F_OFD_SETLK, struct.pack(FLOCK, fcntl.F_RDLCK, 0, 101, 1, 0))
+        with pytest.raises(SourceError, match="qemu has the image open"):
+            way(image)  # type: ignore[operator]
+    assert (image.read_bytes(), names(tmp_path)) == (old(), {"in.vhd"})
+
+
 def test_qemu_that_comes_meanwhile(tmp_path: Path) -> None:
     """It sees the locks that it would take itself."""
     if shutil.which("qemu-io") is None:
@@ -376,6 +386,24 @@ def test_who_wrote_since_is_not_undone(image: Path) -> None:
     assert image.read_bytes() == found
     path.unlink()
     correct(image)
+
+
+@pytest.mark.parametrize(
+    ("cut", "size"),
+    [
+        *((0, SIZE + 10), (0, SIZE - 1)),
+        *((1000, SIZE + 1), (1000, SIZE - 500), (1000, SIZE - 1000), (1000, SIZE - 1001)),
+        *((-300, SIZE + 301), (-300, SIZE - 1)),
+    ],
+)
+def test_a_length_that_no_killed_run_leaves(cut: int, size: int, image: Path) -> None:
+    """Somebody else made it so: what they added is not cut off, and what is gone is not made zeros."""
+    half_done(image, cut=cut)
+    os.truncate(image, size)
+    found = image.read_bytes()
+    with pytest.raises(SourceError, match="other bytes were written to the image since"):
+        correct(image)
+    assert image.read_bytes() == found
 
 
 @pytest.mark.parametrize(

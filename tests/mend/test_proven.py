@@ -86,3 +86,29 @@ def test_a_wrong_byte(
     assert {each.name for each in tmp_path.iterdir()} == {"in.vhd"}
     assert path.read_bytes() == before
     assert mend(path, **asked).ok
+
+
+@pytest.mark.parametrize("most", [0, 100, 511])
+def test_a_copy_that_is_read_back_in_pieces(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = SMALL.write(tmp_path / "in.vhd"), tmp_path / "out.vhd"
+    real = os.pread
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "pread", lambda descriptor, length, at: real(descriptor, min(length, most), at))
+        if most:
+            assert mend(path, out).ok
+        else:
+            with pytest.raises(SourceError, match=r"out\.vhd: it became shorter while it was read back"):
+                mend(path, out)
+    assert out.exists() == bool(most)
+
+
+def test_a_copy_that_cannot_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    path = SMALL.write(tmp_path / "in.vhd")
+    with monkeypatch.context() as medium:
+        medium.setattr(os, "pread", broken)
+        with pytest.raises(SourceError, match=r"out\.vhd: cannot read it back: Input/output error"):
+            mend(path, tmp_path / "out.vhd")
+    assert {each.name for each in tmp_path.iterdir()} == {"in.vhd"}

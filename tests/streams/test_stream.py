@@ -118,6 +118,19 @@ def test_a_long_stream_keeps_memory_flat() -> None:
     assert peak < 1 * MIB
 
 
+def test_all_of_the_last_64_kib_is_kept() -> None:
+    """Of what passes twice as much is kept at the most, and then half of it: this stream ends at that moment."""
+    piece = 64 * KIB - 1
+    image = fixed(3 * piece - 64 * KIB).tobytes() + b"x" * (64 * KIB - 512)
+    assert len(image) == 3 * piece
+    checker = StreamChecker()
+    for start in range(0, len(image), piece):
+        checker.feed(image[start : start + piece])
+    report = checker.finish()
+    assert report.image.stray is not None
+    assert report.findings == check(image).findings
+
+
 def test_a_wrapped_file_passes_bytes_through_unchanged() -> None:
     checker = StreamChecker()
     file = io.BytesIO(GOOD)

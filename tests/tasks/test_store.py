@@ -126,6 +126,8 @@ def test_who_loses_the_lease_cannot_finish(store: TaskStore, clock: Clock) -> No
     made(store)
     clock.moment = 10
     (first,) = store.claim(10, 1, 9)
+    clock.moment = 20
+    assert store.claim(19, 1, 9) == [], "the lease counts to its end"
     clock.moment = 21
     (second,) = store.claim(19, 1, 9)
     assert (second.id, second.attempt, second.status, second.updated_at) == (first.id, 2, Status.PROCESSING, 10)
@@ -153,6 +155,8 @@ def test_a_task_that_kills_its_workers_is_given_up(store: TaskStore, clock: Cloc
     for attempt in (1, 2):
         clock.moment = attempt * 10
         assert store.claim(5, 5, 2)[0].attempt == attempt
+    assert store.give_up(400, 2) == []
+    clock.moment = 25
     assert store.give_up(400, 2) == []
     clock.moment = 99
     assert store.claim(100, 5, 2) == []
