@@ -94,13 +94,22 @@ def test_http_connections_are_used_again() -> None:
 
 
 FORKED = """
-import os, sys
+import gc, os, sys
 from vhdcheck import check
 url, options = sys.argv[1], {options!r}
 first = check(url, storage_options=options).findings
-child = os.fork()
-assert check(url, storage_options=options).findings == first
-if child:
+for way in ("checks", "collects", "ends", "ends at once"):
+    child = os.fork()
+    if not child:
+        if way == "checks":
+            assert check(url, storage_options=options).findings == first
+        elif way == "collects":
+            gc.collect()
+        elif way == "ends at once":
+            os._exit(0)
+        sys.exit()
+    if way == "checks":
+        assert check(url, storage_options=options).findings == first
     assert os.waitpid(child, 0)[1] == 0, "the child failed"
     assert check(url, storage_options=options).findings == first
 """

@@ -27,13 +27,19 @@ IN_STREAMS_ONLY = {"VHD424", "VHD650"}
 OUT_OF_REACH = {"enlarged-by-64-kib", "enlarged-by-1-mib"}
 
 
-def streamed(image: bytes, sizes: Iterator[int], target: str, *, deep: bool) -> list[Finding]:
-    """Feed an image in chunks of these sizes; an early refusal must hold."""
+def streamed(image: bytes, sizes: Iterator[int], target: str, *, deep: bool, reused: bool = False) -> list[Finding]:
+    """Feed an image in chunks of these sizes, every second from a buffer that is used again; an early refusal holds."""
     checker = StreamChecker(target=target, deep=deep, now=NOW)
-    position, refused = 0, False
+    position, refused, turn = 0, False, False
     while position < len(image):
         size = next(sizes)
-        checker.feed(image[position : position + size])
+        chunk, turn = image[position : position + size], reused and not turn
+        if turn:
+            buffer = bytearray(chunk)
+            checker.feed(memoryview(buffer) if size % 2 else buffer)
+            buffer[:] = b"c" * len(buffer)
+        else:
+            checker.feed(chunk)
         position += size
         refused = refused or checker.refused
     report = checker.finish()
@@ -43,15 +49,16 @@ def streamed(image: bytes, sizes: Iterator[int], target: str, *, deep: bool) -> 
 
 def compare(image: bytes, target: str, chunkings: list[Iterator[int]], *, deep: bool) -> None:
     expected = list(check(image, target=target, deep=deep, now=NOW).findings)
-    for sizes in chunkings:
-        found = streamed(image, sizes, target, deep=deep)
+    for number, sizes in enumerate(chunkings):
+        found = streamed(image, sizes, target, deep=deep, reused=number > 0)
         assert [finding for finding in found if finding.rule not in IN_STREAMS_ONLY] == expected
 
 
 def chunkings(image: bytes) -> list[Iterator[int]]:
-    """1 MiB and random sizes; for short images 511, 512 and single bytes too."""
+    """128 KiB, 1 MiB and random sizes; for short images 511, 512 and single bytes too."""
     drawn = random.Random(len(image))
-    many = [repeat(1 << 20), (drawn.choice([1, 7, 512, 4096, 65_537, 300_000]) for _ in repeat(None))]
+    some = [1, 7, 512, 4096, 9000, 65_537, 300_000, (1 << 20) + 1]
+    many = [repeat(1 << 17), repeat(1 << 20), (drawn.choice(some) for _ in repeat(None))]
     return many + ([repeat(511), repeat(512)] if len(image) < 300_000 else []) + [repeat(1)] * (len(image) < 10_000)
 
 

@@ -62,9 +62,7 @@ def check(source: Readable, *, name: str | None = None, **options: Unpack[CheckO
         (False, '396: The image cannot be imported. The file is not a valid VHD.')
     """
     settled = Settled.by(**options)
-    with settled.opened(source, name) as reader:
-        report = settled.examined(reader)
-    return settled.with_parents(report, source)
+    return settled.with_parents(settled.report(source, name), source)
 
 
 async def acheck(source: Readable, *, name: str | None = None, **options: Unpack[CheckOptions]) -> Report:
@@ -77,12 +75,9 @@ async def acheck(source: Readable, *, name: str | None = None, **options: Unpack
         import asyncio  # costs 20 ms
 
         return await asyncio.to_thread(check, source, name=name, **options)
-    from vhdcheck.sources.url import async_opened_url  # asyncio
+    from vhdcheck.sources.url import aused  # asyncio
 
-    async with async_opened_url(source, name, settled.downloads, settled.storage_options) as reader:
-        report = await aexamine(
-            reader, settled.target, deep=settled.deep, allocation=settled.allocation, now=settled.now
-        )
+    report = await aused(settled.examined_there, source, name, settled.downloads, settled.storage_options)
     if settled.parents is None:
         return report
     import asyncio
@@ -161,9 +156,22 @@ class Settled:
             return opened_url(source, name, self.downloads, self.storage_options)
         return opened(source, name)
 
+    def report(self, source: Readable, name: str | None) -> Report:
+        """Open an image, and examine it; what is behind a URL in the thread that makes the requests."""
+        if is_url(source):
+            from vhdcheck.sources.url import used  # asyncio costs 20 ms
+
+            return used(self.examined_there, source, name, self.downloads, self.storage_options)
+        with self.opened(source, name) as reader:
+            return self.examined(reader)
+
     def examined(self, reader: Source) -> Report:
         """Examine what is open."""
         return _examined(_Run(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now), reader)
+
+    async def examined_there(self, reader: AsyncSource) -> Report:
+        """Examine what is open in the loop that this runs in."""
+        return await aexamine(reader, self.target, deep=self.deep, allocation=self.allocation, now=self.now)
 
     def with_parents(self, report: Report, source: Readable) -> Report:
         """Add what is found of the parents, where files were given to find them among."""

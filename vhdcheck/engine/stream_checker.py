@@ -60,7 +60,7 @@ class StreamChecker:
     gives the report, the same as for a file. A layout that cannot be followed in a stream (a table before its header)
     is judged as far as possible and refused with finding VHD650, which names what was not seen.
 
-    Memory: the table (32 MiB at the most) and 128 KiB, whatever the headers claim.
+    Memory: the table (32 MiB at the most) and 1.2 MiB, whatever the headers claim.
     """
 
     def __init__(
@@ -115,21 +115,30 @@ class StreamChecker:
             UsageError: the stream has ended: `finish` was called.
         """
         before = len(self._found)
-        view = memoryview(chunk).cast("B")
+        if not (
+            type(chunk) is bytes  # which nobody changes
+            and self._watch is None
+            and self._report is None
+            and self._passing.lets_by(chunk)
+        ):
+            self._examine(memoryview(chunk).cast("B"), lasts=type(chunk) is bytes)
+        limit = self._target.max_physical_size
+        if limit is not None and self.position > limit and not any(each.rule == "VHD702" for each in self._found):
+            self._judge("size", self.position)
+        return self._found[before:]
+
+    def _examine(self, view: memoryview, *, lasts: bool) -> None:
+        """Let bytes pass of which some may be wanted."""
         if len(view) and self._report is not None:
             raise UsageError(f"{self.name}: bytes behind the end: finish was called; each image needs its own checker")
         while len(view):
             stop = self._passing.stop
             step = len(view) if stop is None else min(len(view), stop - self.position)
             self._look(view[:step], self.position)
-            self._passing.feed(view[:step])
+            self._passing.feed(view[:step], lasts=lasts)
             view = view[step:]
             if stop is not None and self.position >= stop:
                 self._arrived()
-        limit = self._target.max_physical_size
-        if limit is not None and self.position > limit and not any(each.rule == "VHD702" for each in self._found):
-            self._judge("size", self.position)
-        return self._found[before:]
 
     def finish(self) -> Report:
         """End the stream.
@@ -305,10 +314,9 @@ def check_stream(file: BinaryIO, checker: StreamChecker) -> Report:
         import fcntl  # not on every system
 
         fcntl.fcntl(file.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
-    view = memoryview(bytearray(CHUNK))
     try:
-        while length := file.readinto(view):  # type: ignore[attr-defined]
-            checker.feed(view[:length])
+        while chunk := file.read(CHUNK):
+            checker.feed(chunk)
     except OSError as error:
         raise SourceError(f"{checker.name}: {error.strerror or error}") from error
     return checker.finish()

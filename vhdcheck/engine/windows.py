@@ -98,11 +98,13 @@ class Reader:
         return None
 
     def _missing(self, span: tuple[int, int]) -> tuple[int, int]:
-        """What is left of a span when its beginning, or all of it, is in a window."""
+        """What is left of a span when its beginning, its end, or all of it, is in a window."""
         start, end = span
         for offset, data in self.windows:
             if offset <= start < offset + len(data):
                 start = min(offset + len(data), end)
+            elif start < offset < end <= offset + len(data):
+                end = offset
         return start, end
 
     @staticmethod

@@ -70,25 +70,22 @@ _CLIENTS: Final[list[Client]] = []
 """Those that are shared."""
 CONNECTORS: Final[list[Any]] = []  # of aiohttp.TCPConnector
 """The connections of HTTP, of each loop."""
+_LEFT: Final[list[Any]] = []
+"""What a forked process has of its parent."""
 
 
 def _leave_alone() -> None:
-    """Keep what a forked process has of its parent for ever.
+    """Keep what a forked process has of its parent to its end.
 
-    What is collected closes itself, and takes its connections out of the selector, which is the parent's too: the
-    parent would wait in vain for answers.
+    A connection that is collected takes itself out of its loop's selector. A fork shares that with the parent: there
+    it is one `epoll` for both. The parent would no longer hear of answers, and wait in vain for 30 seconds.
     """
-    if not (_CLIENTS or CONNECTORS):
-        return
-    import ctypes  # seldom
-
-    for each in (*_CLIENTS, *CONNECTORS):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
+    _LEFT.extend((*_CLIENTS, *CONNECTORS))
     _CLIENTS.clear()
     CONNECTORS.clear()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # which keeps this module, and with it the list, to the very end
     os.register_at_fork(after_in_child=_leave_alone)
 
 

@@ -2,10 +2,16 @@
 
 Kept are the first and the last 64 KiB, and the spans that the plan asks for, as they come; nothing is set aside for
 what a header claims. What was asked for too late is gone, and answered with None.
+
+All of an image passes here, so what is done to each byte decides how fast a stream is. Nothing is: the last 64 KiB are
+kept as the very chunks that were fed, where those are `bytes`, which nobody changes. Copying them out of each chunk of
+128 KiB would cost a third more than reading the pipe does. Short chunks are put together, and of very long ones a copy
+is made, so that what is kept stays small. Of buffers that may be used again a copy is needed anyway.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +25,10 @@ if TYPE_CHECKING:
 
 KEPT: Final = SEARCH
 """Bytes kept of either end: as much of the end as is searched for a footer."""
+SHORT: Final = 8 << 10
+"""Bytes of a chunk that is copied because many of them would be kept;"""
+LONG: Final = 1 << 20
+"""and of one that is copied because little of it is needed."""
 
 
 @dataclass(slots=True)
@@ -36,7 +46,8 @@ class Passing:
         """Begin at the stream's first byte."""
         self.position = 0
         self._head = bytearray()
-        self._ring = bytearray()
+        self._tail: deque[bytes | memoryview | bytearray] = deque()
+        self._tail_length = 0
         self._kept: list[tuple[int, bytearray]] = []
         self._awaited: list[Awaited] = []
 
@@ -59,27 +70,59 @@ class Passing:
         while self._awaited and self._awaited[0].span.end <= self.position:
             yield self._awaited.pop(0)
 
-    def feed(self, view: memoryview) -> None:
-        """Let bytes pass, up to `stop` at the most."""
+    def lets_by(self, chunk: bytes) -> bool:
+        """Let a chunk pass that is of no interest but for the end; nothing is done where it may be."""
+        length = len(chunk)
+        if not SHORT < length <= LONG or len(self._head) < KEPT:
+            return False
+        if self._awaited and self._awaited[0].span.offset < self.position + length:
+            return False
+        tail = self._tail
+        tail.append(chunk)
+        kept = self._tail_length + length
+        while kept - len(tail[0]) >= KEPT:
+            kept -= len(tail.popleft())
+        self._tail_length = kept
+        self.position += length
+        return True
+
+    def feed(self, view: memoryview, *, lasts: bool = False) -> None:
+        """Let bytes pass, up to `stop` at the most.
+
+        Args:
+            view: the bytes.
+            lasts: whether nobody ever changes them.
+        """
+        length = len(view)
         if len(self._head) < KEPT:
             self._head += view[: KEPT - len(self._head)]
         for awaited in self._awaited:
-            if awaited.span.offset >= self.position + len(view):
+            if awaited.span.offset >= self.position + length:
                 break
             start = max(awaited.span.offset - self.position, 0)
             awaited.data += view[start : awaited.span.end - self.position]
-        if len(view) >= KEPT:
-            self._ring[:] = view[-KEPT:]
+        self._keep(view if lasts and SHORT < length <= LONG else bytearray(view[-KEPT:]))
+        self.position += length
+
+    def _keep(self, piece: memoryview | bytearray) -> None:
+        """Add to the tail; drop what is no longer of the last bytes."""
+        tail = self._tail
+        self._tail_length += len(piece)
+        if tail and len(piece) <= SHORT and isinstance(tail[-1], bytearray) and len(tail[-1]) < KEPT:
+            tail[-1] += piece
         else:
-            self._ring += view
-            if len(self._ring) > 2 * KEPT:
-                del self._ring[:-KEPT]
-        self.position += len(view)
+            tail.append(piece)
+        while self._tail_length - len(tail[0]) >= KEPT:
+            self._tail_length -= len(tail.popleft())
 
     def cut(self, start: int, end: int) -> bytes | None:
         """Return the bytes of a span that has passed, if they were kept."""
         found = b""
-        pieces = [(0, self._head), *self._kept, (self.position - len(self._ring), self._ring)]
+        pieces: list[tuple[int, bytes | memoryview | bytearray]] = [(0, self._head), *self._kept]
+        at = self.position - self._tail_length
+        for piece in self._tail:
+            pieces.append((at, piece))
+            at += len(piece)
         while start < end:
             for offset, data in pieces:
                 if offset <= start < offset + len(data):
