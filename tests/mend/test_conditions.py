@@ -29,10 +29,10 @@ def mbr() -> bytearray:
     return data
 
 
-def shrunk(folder: Path, data: bytes) -> Mending:
+def shrunk(folder: Path, data: bytes | bytearray) -> Mending:
     """Write a disk into a dynamic image, and mend that for a target with room for 9 MiB."""
     block = 2 * MIB
-    parts = {number: data[number * block : (number + 1) * block] for number in range(len(data) // block)}
+    parts = {number: bytes(data[number * block : (number + 1) * block]) for number in range(len(data) // block)}
     used = {number: part for number, part in parts.items() if any(part)}
     path = dynamic(len(data), blocks=[*used], content=used).write(folder / "in.vhd")
     out = folder / "out.vhd"

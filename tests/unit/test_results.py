@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
 from vhdcheck import Severity, check
-from vhdcheck.report.results import Before, Results, summary
+from vhdcheck.report.results import Before, Results, Tally, summary
 from vhdcheck.verdict.report import Failure
 
 GOOD = check(fixed(3 * MIB).tobytes(), name="good.vhd")
@@ -53,8 +53,7 @@ def test_the_exit_status(found: tuple[object, ...], options: dict[str, object], 
 
 def test_which_results_fail() -> None:
     for fail_on, fails in ((Severity.ERROR, [False, False, True, True]), (Severity.WARNING, [False, True, True, True])):
-        run = results(fail_on=fail_on)
-        assert [run.fails(each) for each in (GOOD, WARNED, REFUSED, FAILED)] == fails
+        assert [Tally.of(each).fails(fail_on) for each in (GOOD, WARNED, REFUSED, FAILED)] == fails
 
 
 def test_what_was_done_before_is_counted_by_its_verdict() -> None:
