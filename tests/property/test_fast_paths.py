@@ -86,7 +86,7 @@ def cases() -> list[Built]:
     return [Built(case) for case in CASES]
 
 
-@pytest.mark.parametrize("target", names())
+@pytest.mark.parametrize("target", ["generic", "azure", "xenserver"])
 def test_rules_find_the_same_in_families_as_one_by_one(cases: list[Built], target: str) -> None:
     for case in cases:
         assert_the_same(case, target, deep=target == "generic")
