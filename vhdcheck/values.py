@@ -2,7 +2,8 @@
 
 To a type checker `value` is `dataclasses.dataclass`, so that it reports whoever sets a field of a `value(frozen=True)`.
 While a program runs nothing is in the way of that: an object that defends itself takes four times as long to make, and
-a check makes a dozen. Values are compared and hashed by their fields, and have slots.
+a check makes a dozen. Values are compared and hashed by their fields, have slots, and are pickled without the names of
+their fields, which workers in other processes know.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ else:
 
     def value(**_: bool) -> object:
         """Declare a class of values, as `dataclass` does."""
-        return dataclass(slots=True, unsafe_hash=True)
+
+        def declared(cls: type) -> type:
+            made = dataclass(slots=True, unsafe_hash=True)(cls)
+            made.__reduce__ = _reduced
+            return made
+
+        return declared
+
+    def _reduced(self: object) -> tuple[type, tuple[object, ...]]:
+        """Be pickled as what makes it again."""
+        return type(self), tuple(getattr(self, name) for name in type(self).__slots__)
 
 
 __all__ = ["value"]
