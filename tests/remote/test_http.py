@@ -13,7 +13,7 @@ import pytest
 from fixtures.recipes import NOW
 from fixtures.writer import GIB, KIB, MIB, TAP, Image, differencing, dynamic, fixed
 from vhdcheck import Report, SourceError, acheck, check, iter_findings
-from vhdcheck.sources import transports
+from vhdcheck.sources import failures, transports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +163,7 @@ def test_a_short_object_without_ranges(server: Server, checked: Callable[..., Re
 
 
 def test_a_download_that_stalls(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transports, "TIMEOUT", 0.2)
+    monkeypatch.setattr(failures, "TIMEOUT", 0.2)
 
     def stalling(handler: Handler) -> bool:
         handler.begin(200, {}, 9 * MIB)
@@ -341,7 +341,7 @@ def test_redirects_are_followed_and_counted(server: Server) -> None:
 
 
 def test_a_slow_server(server: Server, checked: Callable[..., Report], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transports, "TIMEOUT", 0.2)
+    monkeypatch.setattr(failures, "TIMEOUT", 0.2)
 
     def before(handler: Handler) -> bool:
         time.sleep(0.6)

@@ -13,7 +13,7 @@ import pytest
 from fixtures.recipes import NOW
 from fixtures.writer import GIB, KIB, MIB, TAP, Image, dynamic, fixed
 from vhdcheck import Report, SourceError, Span, acheck, check
-from vhdcheck.sources import transports
+from vhdcheck.sources import failures
 from vhdcheck.sources.url import AsyncUrlSource, opened_url
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_what_is_not_in_a_store(store: Served, checked: Callable[..., Report]) -
 
 
 def test_keys_stay_out_of_errors(store: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transports, "TIMEOUT", 1.0)
+    monkeypatch.setattr(failures, "TIMEOUT", 1.0)
     nobody = {name: re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:1", value) for name, value in store.options.items()}
     with pytest.raises(SourceError, match=r"no answer within 1 seconds|onnect") as caught:
         check(f"{store.scheme}://images/image.vhd", storage_options=nobody)

@@ -16,8 +16,9 @@ from vhdcheck.errors import SourceError
 from vhdcheck.format.creators import SUFFIXES
 from vhdcheck.redaction import redacted
 from vhdcheck.sources.clients import client
-from vhdcheck.sources.transports import LISTED, TIMEOUT, Told, reason, traits
-from vhdcheck.sources.url import close_in, driver_of, loop_of_fsspec, lowered, secrets_in, wait_for
+from vhdcheck.sources.failures import TIMEOUT, Told, reason, secrets_in
+from vhdcheck.sources.transports import LISTED, traits
+from vhdcheck.sources.url import close_in, driver_of, loop_of_fsspec, lowered, wait_for
 from vhdcheck.sources.urls import StoredObject, is_store_pattern
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from vhdcheck.format.limits import END
-from vhdcheck.redaction import plain_words
+from vhdcheck.sources import failures
 from vhdcheck.sources.clients import CONNECTORS
+from vhdcheck.sources.failures import CHANGED, Told, of_status
 from vhdcheck.units import exact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import TypeAlias
 
     from vhdcheck.sources.clients import Client
@@ -27,46 +27,12 @@ if TYPE_CHECKING:
     Files: TypeAlias = Any
     """A file system of fsspec, which has no types."""
 
-TIMEOUT: Final = 30.0
-"""Seconds that one answer may take; of a download, each piece."""
 TRIES: Final = 3
 BACKOFF: Final = 0.2
 """Seconds before the second try; twice that before the third."""
-CHANGED: Final = "the object changed while it was checked"
 _WHOLE, _PART = 200, 206
 _NO_SUCH_BYTES: Final = 416
-_FAILED: Final = 500
-"""From here on it is the server's fault."""
 _AGAIN: Final = (502, 503, 504)
-_AIOHTTP: Final = {
-    "TooManyRedirects": "the server redirects in a circle, or more than ten times",
-    "InvalidUrlRedirectClientError": "the server redirects to what is no URL",
-    "NonHttpUrlRedirectClientError": "the server redirects to an address of another kind than http:// and https://",
-    "ClientConnectorCertificateError": "the server's certificate is not trusted",
-    "ClientConnectorSSLError": "the server does not speak TLS as it should; it may want http://",
-    "InvalidURL": "not a URL that a server can be asked for",
-    "ServerDisconnectedError": "the server closes the connection without an answer",
-    "ClientPayloadError": "the server's answer breaks off, or is malformed",
-    "ClientResponseError": "the server's answer is malformed: no valid HTTP",
-}
-"""What failures of aiohttp mean that carry no status of the server's, although some claim 0 or 400."""
-_UNREACHED: Final = {
-    "EndpointConnectionError": "cannot connect to the store",
-    "ServiceRequestError": "cannot connect to the store",
-    "ConnectTimeoutError": "the store does not answer",
-    "ReadTimeoutError": "the store does not answer",
-    "ServiceResponseError": "the store's answer breaks off",
-}
-"""Failures of the clients of S3 and Azure whose texts are mostly a URL."""
-_STATUS: Final = {
-    401: "the server asks for credentials, or does not accept these",
-    403: "access denied; of a signed URL: it may have expired",
-    404: "not found",
-    410: "not there any more",
-    412: CHANGED,
-    416: "the server says that these bytes are not in the object",
-    429: "too many requests",
-}
 LISTED: Final = ("size", "ETag", "etag", "generation", "md5Hash")
 """What file systems tell of an object that changes with it, in a listing as when they are asked for the one object;"""
 _SAME: Final = (*LISTED, "LastModified", "last_modified", "mtime", "created")
@@ -81,54 +47,6 @@ class Traffic:
     requests: int = 0
     rounds: int = 0
     """Times that an answer was waited for; several requests may be under way in one."""
-
-
-class Told(Exception):  # a sentence, not a kind of error
-    """A failure, told for people, free of secrets; `again` if another try may succeed."""
-
-    def __init__(self, reason: str, *, again: bool = False) -> None:
-        super().__init__(reason)
-        self.again = again
-
-
-def reason(error: Exception, *, quote: bool, secrets: Sequence[str] = ()) -> str:
-    """Tell a failure.
-
-    Args:
-        error: whatever a driver raised.
-        quote: whether to quote the words of its text. A client of HTTP may quote half a URL.
-        secrets: what must not be quoted. What a driver computed of them, such as signatures, is left out too.
-    """
-    if isinstance(error, Told):
-        return str(error)
-    known = [each.__name__ for each in type(error).__mro__ if each.__name__ in _AIOHTTP]
-    if not quote and (known or isinstance(error, ValueError)):
-        return _AIOHTTP[known[0] if known else "InvalidURL"]
-    if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT:g} seconds"
-    if isinstance(error, FileNotFoundError):
-        return _STATUS[404]
-    if isinstance(error, PermissionError):
-        return "access denied"
-    status = getattr(error, "status_code", None) or getattr(error, "status", None)
-    if isinstance(status, int):
-        return of_status(status)
-    if re.search("pre-?condition", str(error), re.IGNORECASE):  # s3fs tells a 412 by S3's words alone
-        return CHANGED
-    cause = getattr(error, "os_error", error)
-    kind = type(error).__name__
-    if isinstance(cause, OSError) and cause.strerror and quote is False:
-        return f"{cause.strerror} ({kind})"
-    if unreached := [each.__name__ for each in type(error).__mro__ if each.__name__ in _UNREACHED]:
-        return f"{_UNREACHED[unreached[0]]} ({kind})"
-    text = plain_words(str(error).partition("\n")[0], secrets)[:200] if quote else ""
-    return f"{text or 'the driver failed'} ({kind})"
-
-
-def of_status(status: int) -> str:
-    """Say what a status of HTTP means."""
-    words = _STATUS.get(status) or ("the server failed" if status >= _FAILED else "the server refuses")
-    return f"{words} (HTTP {status})"
 
 
 class Http:
@@ -161,7 +79,7 @@ class Http:
                 self._whole.seek(start)
                 return self._whole.read(end - start)
             try:
-                return await self._ask(start, end, aiohttp.ClientTimeout(total=None, sock_read=TIMEOUT))
+                return await self._ask(start, end, aiohttp.ClientTimeout(total=None, sock_read=failures.TIMEOUT))
             except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
                 if isinstance(error, TimeoutError) or attempt == TRIES:
                     raise
@@ -179,7 +97,7 @@ class Http:
             headers["If-Match"] = self._identity[0] or ""
         options["headers"] = {**options.get("headers", {}), **headers}
         async with (
-            asyncio.timeout(TIMEOUT) as limit,
+            asyncio.timeout(failures.TIMEOUT) as limit,
             session.get(self._files.encode_url(self._url), **options) as response,
         ):
             try:
@@ -336,7 +254,7 @@ class Store:
 
     async def _call(self, method: str, **arguments: Any) -> Any:
         self.traffic.requests += 1
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(failures.TIMEOUT):
             if self._files.async_impl:
                 return await getattr(self._files, f"_{method}")(self._path, **arguments)
             return await asyncio.to_thread(getattr(self._files, method), self._path, **arguments)
@@ -372,7 +290,7 @@ class Store:
             asked["IfMatch"] = tag
             self._pinned = True
         self.traffic.requests += 1
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(failures.TIMEOUT):
             answer = await self._files._call_s3("get_object", **asked)
             async with answer["Body"] as body:
                 data: bytes = await body.read()
@@ -383,7 +301,7 @@ class Store:
         container, blob, version = self._files.split_path(self._path)
         self.traffic.requests += 1
         async with (
-            asyncio.timeout(TIMEOUT),
+            asyncio.timeout(failures.TIMEOUT),
             self._files.service_client.get_blob_client(container=container, blob=blob) as client,
         ):
             answer = await client.download_blob(offset=start, length=end - start, version_id=version)

@@ -8,7 +8,6 @@ usually are; all of these.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -17,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from vhdcheck.errors import SourceChanged, SourceError, UsageError
 from vhdcheck.format.layout import FOOTER_SIZE, HEADER_SIZE
 from vhdcheck.format.structures import Footer, is_footer
-from vhdcheck.redaction import hidden, in_environment, redacted, values
+from vhdcheck.redaction import redacted
 from vhdcheck.sources.clients import CLOSE, client
-from vhdcheck.sources.transports import CHANGED, Http, Store, reason
+from vhdcheck.sources.failures import CHANGED, reason, secrets_in
+from vhdcheck.sources.transports import Http, Store
 from vhdcheck.sources.urls import StoredObject, is_web
 from vhdcheck.units import SECTOR, round_up
 
@@ -361,17 +361,6 @@ def lowered(url: str) -> str:
     """Write a URL's scheme as drivers know it."""
     scheme, mark, rest = url.partition("://")
     return scheme.lower() + mark + rest
-
-
-def secrets_in(url: str, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """List what no text may contain: of the URL, of the options, and of where drivers find credentials themselves."""
-    conf: Any = {}
-    with suppress(ImportError):  # the service may do without
-        from fsspec import config  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-        conf = config.conf
-    found = values([dict(options), conf, in_environment(os.environ)])
-    return tuple(dict.fromkeys(filter(None, [*hidden(url), *found])))
 
 
 def _metadata_length(tail: bytes) -> int:

@@ -20,7 +20,7 @@ import uvicorn
 from vhdcheck.engine.check import resolve
 from vhdcheck.errors import SourceError, UsageError
 from vhdcheck.redaction import hidden
-from vhdcheck.sources.url import secrets_in
+from vhdcheck.sources.failures import secrets_in
 from vhdcheck.tasks import auth
 from vhdcheck.tasks.api import Service
 from vhdcheck.tasks.database import Database

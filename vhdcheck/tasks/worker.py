@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import SourceError, VhdcheckError
 from vhdcheck.redaction import hidden, redacted
-from vhdcheck.sources.transports import reason
-from vhdcheck.sources.url import secrets_in
+from vhdcheck.sources.failures import reason, secrets_in
 from vhdcheck.tasks import images
 from vhdcheck.tasks.objects import Stopped
 from vhdcheck.tasks.remains import MAY_LEAVE, MOST, OverQuota
