@@ -351,7 +351,7 @@ def test_what_an_outcome_leaves(store: TaskStore, message: str, left: int) -> No
     assert len(store.remains.due()) == left
 
 
-def test_an_image_that_is_dropped_remains_until_its_bytes_are_gone(store: TaskStore) -> None:
+def test_an_image_that_is_dropped_remains_until_its_bytes_are_gone(store: TaskStore, clock: Clock) -> None:
     made(store)
     (task,) = store.claim(20, 1, 3)
     store.finish(task, Outcome(result={}, image=image_of(task)), 100)
@@ -364,6 +364,8 @@ def test_an_image_that_is_dropped_remains_until_its_bytes_are_gone(store: TaskSt
     assert (due.id, due.task, due.container) == (task.image_id, None, None)
     store.remains.gone(due)
     assert store.remains.due() == []
+    clock.moment += 2 * LINGER
+    assert store.remains.due() == [], "nobody writes it any more"
 
 
 def test_the_remains_of_an_export_lie_in_its_container(store: TaskStore) -> None:
