@@ -138,6 +138,16 @@ def test_sizes(sizes: tuple[int, ...], reason: str, tmp_path: Path) -> None:
         assert data[at : at + SECTOR] == bytes([value]) * SECTOR
 
 
+@pytest.mark.parametrize("own", [1, 2])
+def test_a_copy_has_no_parent_s_id(own: int, tmp_path: Path) -> None:
+    child = differencing(4 * MIB, unique_id=identity(own), parent_id=identity(1), parent_timestamp=0)
+    base = dynamic(4 * MIB, unique_id=identity(1)).write(tmp_path / "base.vhd")
+    result = mend(child.write(tmp_path / "child.vhd"), tmp_path / "out.vhd", target="generic", parents=[base])
+    assert result.after is not None
+    assert result.after.image.footer is not None
+    assert (result.after.image.footer.unique_id == identity(own)) == (own == 2)
+
+
 def test_data_in_sectors_that_a_bitmap_calls_empty(tmp_path: Path) -> None:
     """Of the child they are the parent's, for all readers. Of the disk that stands alone readers differ."""
     bits: dict[str, Any] = {"blocks": [0], "bitmap": b"\xf0", "content": {0: b"x" * 2 * MIB}}

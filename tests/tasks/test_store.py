@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed (extra tasks)")
 
@@ -22,6 +23,7 @@ from vhdcheck.tasks.paging import UnknownMarker
 from vhdcheck.tasks.remains import LINGER, OverQuota
 from vhdcheck.tasks.states import FINAL, MOVES, Status, before
 from vhdcheck.tasks.store import SORT_KEYS, TaskStore
+from vhdcheck.tasks.tables import TASKS
 from vhdcheck.tasks.task import GAVE_UP, INTERNAL, STORE, Kind, Outcome, Query, Quota, Stored, Task, full, new
 
 MANY = 10**9
@@ -351,7 +353,7 @@ def test_what_an_outcome_leaves(store: TaskStore, message: str, left: int) -> No
     assert len(store.remains.due()) == left
 
 
-def test_an_image_that_is_dropped_remains_until_its_bytes_are_gone(store: TaskStore) -> None:
+def test_an_image_that_is_dropped_remains_until_its_bytes_are_gone(store: TaskStore, clock: Clock) -> None:
     made(store)
     (task,) = store.claim(20, 1, 3)
     store.finish(task, Outcome(result={}, image=image_of(task)), 100)
@@ -364,6 +366,8 @@ def test_an_image_that_is_dropped_remains_until_its_bytes_are_gone(store: TaskSt
     assert (due.id, due.task, due.container) == (task.image_id, None, None)
     store.remains.gone(due)
     assert store.remains.due() == []
+    clock.moment += 2 * LINGER
+    assert store.remains.due() == [], "nobody writes it any more"
 
 
 def test_the_remains_of_an_export_lie_in_its_container(store: TaskStore) -> None:
@@ -391,6 +395,21 @@ def test_a_quota_is_held_in_the_transaction(store: TaskStore) -> None:
             store.finish(three, Outcome(result={}, image=image_of(three)), 100, quota)
         assert store.get("one", three.id) == three
     assert store.finish(three, Outcome(result={}, image=image_of(three)), 100, Quota(3, 6))
+
+
+def test_who_reads_before_it_writes_is_not_too_late(tmp_path: Path) -> None:
+    """SQLite refuses to let a reader write where another has written meanwhile: so a transaction begins as a writer."""
+    ours = TaskStore(Database(f"sqlite:///{tmp_path / 'tasks.sqlite'}"))
+    made(ours)
+    other = threading.Thread(target=made, args=(ours, "two"))
+    with ours.database.writing.begin() as connection:
+        connection.execute(sa.select(TASKS.c.id)).all()
+        other.start()
+        other.join(0.3)
+        connection.execute(TASKS.update().values(message="seen"))
+    other.join()
+    assert (len(ours.page("one", Query(9))), len(ours.page("two", Query(9)))) == (1, 1)
+    ours.database.close()
 
 
 def test_a_store_can_be_opened_again(database: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.writer import MIB, dynamic, fixed
 from vhdcheck import Severity, SourceError, Span, UsageError, check, iter_findings
+from vhdcheck.sources import local
 from vhdcheck.sources.local import BufferSource, FileSource, ObjectSource, opened
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ def test_a_file_object_s_position_is_put_back_after_an_error() -> None:
     with pytest.raises(SourceError, match=r"<file>: Input/output error"):
         check(file)
     assert file.tell() == 7
+
+
+def test_a_file_that_is_read_in_small_pieces(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(IMAGE)
+    monkeypatch.setattr(local, "_pread", lambda descriptor, length, at: os.pread(descriptor, min(length, 100), at))
+    assert check(path).findings == check(IMAGE).findings
 
 
 def test_reads_that_come_in_small_pieces() -> None:
