@@ -143,6 +143,9 @@ class DynamicDisk:
     def windows_used(self) -> int:
         """Count the windows of which some block is in use: the blocks that a copy takes at the most."""
         step = WINDOW // self._block
+        used = self._needed - self._table.count(UNUSED)
+        if step == 1 or not used:  # nearly all disks: their blocks are as long as a window, or they are empty
+            return used
         if step:
             parts = (self._table[first : first + step] for first in range(0, self._needed, step))
             return sum(part.count(UNUSED) < len(part) for part in parts)
