@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -178,13 +178,14 @@ def test_what_happens_between_reading_and_writing(happens: Callable[[Path], None
 
 def greeted(server: subprocess.Popen[bytes], path: Path) -> None:
     """Wait until a server speaks: its socket is there before it has opened the image."""
-    while not path.exists():
+    while True:
         assert server.poll() is None
+        with socket.socket(socket.AF_UNIX) as client, suppress(FileNotFoundError, ConnectionRefusedError):
+            client.settimeout(60)
+            client.connect(str(path))
+            assert client.recv(8) == b"NBDMAGIC"
+            return
         time.sleep(0.01)
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(60)
-        client.connect(str(path))
-        assert client.recv(8) == b"NBDMAGIC"
 
 
 @pytest.mark.parametrize("mode", ["r+b", "rb"])
@@ -195,7 +196,7 @@ def test_qemu_at_work(mode: str, tmp_path: Path) -> None:
     image = dynamic(10 * MIB).write(tmp_path / "in.vhd")
     before, place = image.read_bytes(), tmp_path / "socket"
     options = ["-r"] if mode == "rb" else []
-    with subprocess.Popen(["qemu-nbd", *options, "-f", "vpc", "-k", place, image]) as server:
+    with subprocess.Popen(["qemu-nbd", "-t", *options, "-f", "vpc", "-k", place, image]) as server:
         try:
             greeted(server, place)
             with image.open("rb") as file:  # what is said where there are locks, and no leases
