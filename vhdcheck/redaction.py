@@ -61,6 +61,8 @@ def redacted(name: str) -> str:
         >>> redacted("https://me:secret@example.org/a.vhd?sig=abc")
         'https://***@example.org/a.vhd?***'
     """
+    if ":" not in name and "?" not in name:  # nearly all
+        return name
     return _parted(name)[0]
 
 
@@ -144,8 +146,6 @@ def _parted(name: str, depth: int = 0) -> tuple[str, list[str]]:
     """Return a name without its secrets, and these. What lies in too many URLs is secret as a whole."""
     if depth > DEPTH:
         return STARS, [name]
-    if ":" not in name and "?" not in name:  # nearly all
-        return name, []
     begin = _BEGIN.search(name)
     if begin is None:
         path, mark, query = name.partition("?")

@@ -109,7 +109,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[bytes]]:
 
     def to_start(*words: str | Path, **options: Any) -> subprocess.Popen[bytes]:
         given: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-        given["env"] = {"PYTHONPATH": str(ROOT), **os.environ}
+        given["env"] = {"PYTHONPATH": str(ROOT), **os.environ, "TERM": "xterm"}
         return subprocess.Popen(
             [sys.executable, "-m", "vhdcheck", *words],
             cwd=tmp_path,

@@ -70,7 +70,7 @@ def test_a_report_is_that_of_check_but_for_what_is_long(images: Callable[[int], 
 
 
 def test_reports_pickle_small(tmp_path: Path) -> None:
-    """Whatever the image: slack of 64 KiB, a batmap of 128 KiB, locators of 60 KiB."""
+    """Whatever the image: slack of 64 KiB, a batmap of 128 KiB, locators of 60 KiB. The name comes on top."""
     long = tuple(Locator(code, bytes(60 << 10)) for code in (b"W2ru", b"W2ku", b"MacX"))
     made = [
         differencing(10 * MIB, blocks=[0], locators=long).write(tmp_path / "a.vhd"),
@@ -81,7 +81,7 @@ def test_reports_pickle_small(tmp_path: Path) -> None:
         (report,) = audit([path], deep=True)
         pickled = pickle.dumps(report)
         assert b"numpy" not in pickled
-        lengths.append(len(pickled))
+        lengths.append(len(pickled) - len(str(path)))
     assert max(lengths) < 8_500
     assert sorted(lengths)[len(lengths) // 2] < 6_000
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import sys
+import threading
+import time
 import tracemalloc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -14,7 +18,7 @@ from vhdcheck import ImageRefused, SourceError, StreamChecker, UsageError, check
 from vhdcheck.engine.stream_checker import check_stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 GOOD = dynamic(10 * MIB, blocks=[0, 3]).tobytes()
 HEAD = 2 * KIB
@@ -283,3 +287,50 @@ def test_bitmaps_sorted_by_a_copy_that_the_footer_contradicts_count_for_nothing(
     assert "footer-copies-differ" in slugs
     assert "batmap-contradicts-bitmap" not in slugs
     assert ("not-seen" in slugs) == (block_size == 2 * MIB)
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """Both ends of a pipe that does not block: who reads before something is there is given None."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with os.fdopen(reading, "rb", buffering=0) as source, os.fdopen(writing, "wb", buffering=0) as sink:
+        yield source, sink
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' pipes block")
+@pytest.mark.parametrize("way", ["read", "readinto"])
+def test_nothing_yet_is_no_end(slow: tuple[BinaryIO, BinaryIO], way: str) -> None:
+    source, sink = slow
+    checker = StreamChecker()
+    wrapped = checker.wrap(source)
+    buffer = bytearray(4096)
+
+    def some() -> object:
+        return wrapped.read(4096) if way == "read" else wrapped.readinto(buffer)
+
+    for start in range(0, len(GOOD), 4096):
+        assert some() is None
+        sink.write(GOOD[start : start + 4096])
+        assert some()
+    sink.close()
+    assert not some()
+    assert checker.finish() == check(GOOD, name=checker.name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows' pipes block")
+def test_a_stream_that_does_not_block_is_waited_for(slow: tuple[BinaryIO, BinaryIO]) -> None:
+    source, sink = slow
+
+    def send() -> None:
+        for start in range(0, len(GOOD), 100_000):
+            time.sleep(0.01)
+            sink.write(GOOD[start : start + 100_000])
+        sink.close()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    report = check_stream(source, StreamChecker())
+    sender.join()
+    assert report.ok
+    assert report.size == len(GOOD)

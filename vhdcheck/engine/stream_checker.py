@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from vhdcheck import rules
 from vhdcheck.blocks.facts import Blocks
@@ -269,23 +269,28 @@ class CheckedReader(io.RawIOBase):
         """Say yes."""
         return True
 
-    def readinto(self, buffer: Any) -> int:  # any writable buffer
-        """Read into a buffer."""
+    def readinto(self, buffer: Any) -> int | Any:  # any writable buffer; None only where nobody need expect it
+        """Read into a buffer; None where the file does not block and has nothing yet."""
         view = memoryview(buffer).cast("B")
-        return self._passed(view[:0] if not len(view) else self._fill(view), asked=len(view))
+        length = self._fill(view) if len(view) else 0
+        return None if length is None else self._passed(view[:length], asked=len(view))
 
-    def read(self, size: int | None = -1) -> bytes:
-        """Read up to `size` bytes, or all."""
-        data = self._file.read(-1 if size is None else size) or b""
-        self._passed(memoryview(data), asked=-1 if size is None else size)
+    def read(self, size: int | None = -1) -> bytes | Any:
+        """Read up to `size` bytes, or all; None as in `readinto`."""
+        data: bytes | None = self._file.read(-1 if size is None else size)
+        if data is not None:
+            self._passed(memoryview(data), asked=-1 if size is None else size)
         return data
 
-    def _fill(self, view: memoryview) -> memoryview:
+    def _fill(self, view: memoryview) -> int | None:
         if hasattr(self._file, "readinto"):
-            return view[: self._file.readinto(view) or 0]
-        data = self._file.read(len(view))
+            length: int | None = self._file.readinto(view)
+            return length
+        data: bytes | None = self._file.read(len(view))
+        if data is None:
+            return None
         view[: len(data)] = data
-        return view[: len(data)]
+        return len(data)
 
     def _passed(self, view: memoryview, *, asked: int) -> int:
         """Check bytes; at the end, and with `raise_early` at once, raise if the image is refused."""
@@ -304,6 +309,15 @@ class CheckedReader(io.RawIOBase):
         super().close()
 
 
+def _next(file: BinaryIO) -> bytes:
+    """Read what comes next; wait for it where the file does not block, as who started us may have set it."""
+    while (chunk := cast("bytes | None", file.read(CHUNK))) is None:
+        import select  # seldom
+
+        select.select([file], [], [])
+    return chunk
+
+
 def check_stream(file: BinaryIO, checker: StreamChecker) -> Report:
     """Read a stream to its end, and report. A pipe is enlarged first: four times faster between two processes.
 
@@ -315,7 +329,7 @@ def check_stream(file: BinaryIO, checker: StreamChecker) -> Report:
 
         fcntl.fcntl(file.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
     try:
-        while chunk := file.read(CHUNK):
+        while chunk := _next(file):
             checker.feed(chunk)
     except OSError as error:
         raise SourceError(f"{checker.name}: {error.strerror or error}") from error

@@ -255,7 +255,7 @@ def batmap_marks_unused_block(table: Table, image: Image) -> Fault | None:
             f"the batmap calls {count(wrong.count, 'unused block')} full",
             Span(image.batmap.map_offset + wrong.examples[0][0] // 8, 1, "batmap_map"),
             expected="clear bits for unused blocks",
-            found=f"set bits for blocks {blocks}" + (", ..." if wrong.count > len(wrong.examples) else ""),
+            found=f"set bits, of {blocks}" + (", ..." if wrong.count > len(wrong.examples) else ""),
         )
     return None
 
