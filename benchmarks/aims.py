@@ -94,6 +94,11 @@ def _of_runs(timings: Mapping[str, Timings]) -> Iterable[Aim]:
         for image in stream_rate.IMAGES
     }
     yield Aim("rate of a checked pipe, to reading and discarding", rates, "≥", 0.9)
+    others = {
+        image: ratio(timings["streams"], (stream_rate.OURS, image), (stream_rate.OSLO_WRAPPER, image))
+        for image in stream_rate.IMAGES
+    }
+    yield Aim("time of a checked pipe, to oslo.utils InspectWrapper", others, "<", 1)
 
 
 def _of_traffic(counts: Mapping[str, Count]) -> Iterable[Aim]:

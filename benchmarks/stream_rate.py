@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OURS: Final = "StreamChecker"
 DISCARDED: Final = "read and discard"
+OSLO_WRAPPER: Final = "oslo.utils InspectWrapper"
 IMAGES: Final = {"fixed": fixed, "dynamic, full": full}
 DISCARD: Final = """
 import sys, fcntl
@@ -42,6 +43,30 @@ limits = dict(max_virtual_size="1TiB", max_physical_size="1TiB")
 report = check_stream(sys.stdin.buffer.raw, StreamChecker(target="generic", **limits))
 sys.exit(not report.ok)
 """
+WRAP: Final = """
+import sys, fcntl
+from vhdcheck.engine.stream_checker import StreamChecker
+fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, 1 << 20)
+checker = StreamChecker(target="generic", max_virtual_size="1TiB", max_physical_size="1TiB")
+image = checker.wrap(sys.stdin.buffer.raw)
+while image.read(1 << 17):
+    pass
+sys.exit(not checker.finish().ok)
+"""
+AWRAP: Final = """
+import sys, asyncio, fcntl
+from vhdcheck.engine.stream_checker import StreamChecker
+fcntl.fcntl(0, fcntl.F_SETPIPE_SZ, 1 << 20)
+checker = StreamChecker(target="generic", max_virtual_size="1TiB", max_physical_size="1TiB")
+async def chunks():
+    while chunk := sys.stdin.buffer.raw.read(1 << 17):
+        yield chunk
+async def main():
+    async for _ in checker.awrap(chunks()):
+        pass
+asyncio.run(main())
+sys.exit(not checker.finish().ok)
+"""
 OSLO: Final = """
 import sys, fcntl
 from oslo_utils.imageutils.format_inspector import InspectWrapper
@@ -54,7 +79,9 @@ READERS: Final = {
     "cat >/dev/null": ["sh", "-c", "cat >/dev/null"],
     DISCARDED: [sys.executable, "-c", DISCARD],
     OURS: [sys.executable, "-c", CHECK],
-    "oslo.utils InspectWrapper": [sys.executable, "-c", OSLO],
+    "StreamChecker.wrap": [sys.executable, "-c", WRAP],
+    "StreamChecker.awrap, with asyncio": [sys.executable, "-c", AWRAP],
+    OSLO_WRAPPER: [sys.executable, "-c", OSLO],
 }
 """The first of them brings the image into the page cache."""
 
