@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 import time
@@ -205,6 +206,7 @@ def test_the_documented_client_in_python(service: Service, images: dict[str, Pat
         assert ("VHD701" in printed) is (name == "large")
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_documented_client_in_the_shell(service: Service, images: dict[str, Path]) -> None:
     program = example("check-shell")
     for name, said in (("good", "accepted"), ("dynamic", "accepted"), ("large", "413: The image cannot")):
