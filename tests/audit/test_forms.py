@@ -130,8 +130,9 @@ def test_a_run_that_was_killed_goes_on(
     start: Start, run: Run, images: Callable[[int], list[str]], *, jobs: str, end: signal.Signals, tmp_path: Path
 ) -> None:
     """What was written is done, and nothing of it is torn but the last line."""
-    paths = images(3000)
-    words = ("--jobs", jobs, "--format", "jsonl", "--output", "done.jsonl", Path(paths[0]).parent)
+    folder = Path(images(3000)[0]).parent
+    paths = sorted(map(str, folder.glob("*.vhd")))  # another test may have made more
+    words = ("--jobs", jobs, "--format", "jsonl", "--output", "done.jsonl", folder)
     done = tmp_path / "done.jsonl"
     with start(*words) as process:
         while not done.exists() or done.read_bytes().count(b"\n") < 300:
@@ -141,7 +142,7 @@ def test_a_run_that_was_killed_goes_on(
     assert is_gone(process.pid), "workers end with what started them"
     first = done.read_text().splitlines(keepends=True)
     whole = [line for line in first if line.endswith("\n")]
-    assert 300 <= len(whole) < 3000
+    assert 300 <= len(whole) < len(paths)
     assert len(first) - len(whole) <= 1
     again = run(*words, "--resume", "done.jsonl")
     assert again.returncode == 1
