@@ -139,6 +139,8 @@ def written(found: dict[str, list[Run]]) -> list[str]:
 
 
 def _long(seconds: float) -> str:
+    if seconds < 600:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 
