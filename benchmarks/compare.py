@@ -8,8 +8,6 @@ entries. Tools that are not installed, and those that fail, are named. The Pytho
 
 from __future__ import annotations
 
-import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import stream_rate
 from benchmarks.aims import aims
+from benchmarks.document import README, load, machine, put
 from benchmarks.images import full
 from benchmarks.many import many, rates
 from benchmarks.remote import remote, traffic
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from benchmarks.remote import Count
     from benchmarks.turns import Timings
 
-README: Final = Path(__file__).with_name("README.md")
-START, END_MARK = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 STREAM: Final = 4 * GIB
 """Bytes of a streamed image: the start of Python is a small part of the time."""
 
@@ -106,19 +103,14 @@ def main(rounds: int) -> None:
             curve(Path(name))
         else:
             problems["matplotlib"] = "not installed: no picture"
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    machine = f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
     lines = [
-        f"{machine}, Python {platform.python_version()}; {rounds} rounds, load {load}.",
+        f"{machine()}; {rounds} rounds, load {load()}.",
         "Medians, and in brackets the ratio to vhdcheck's.",
         "",
         *written(timings, counts),
         "Not measured: " + ("; ".join(f"{what}: {why}" for what, why in problems.items()) or "nothing") + ".",
     ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    README.write_text(before + START + text + END_MARK + rest.partition(END_MARK)[2], encoding="utf-8")
+    put(lines, "figures")
 
 
 if __name__ == "__main__":

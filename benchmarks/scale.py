@@ -10,12 +10,12 @@ come to. It takes 4 KiB of disk an image, and half an hour.
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from benchmarks.document import load, machine, put
 from benchmarks.entries import measured, table
 from benchmarks.queueing import Steps, Storage, rate
 from benchmarks.tools import METADATA, VHDCHECK
@@ -23,8 +23,6 @@ from benchmarks.turns import figure
 from benchmarks.watched import Run, device_of, ran
 from fixtures.writer import MIB, dynamic
 
-README: Final = Path(__file__).with_name("README.md")
-START, END_MARK = "<!-- scale: begin -->\n", "<!-- scale: end -->\n"
 A_FOLDER: Final = 1000
 JOBS: Final = (1, 2, 4, 8, 16, 32)
 STORAGES: Final = {
@@ -150,10 +148,8 @@ def main(number: int) -> None:
         costs = measured(Path(name))
     with tempfile.TemporaryDirectory() as name:
         found = runs(Path(name), number)
-    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
-    machine = f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()} {platform.release()}"
     lines = [
-        f"{machine}, Python {platform.python_version()}; load {load}.",
+        f"{machine()}; load {load()}.",
         "",
         "A check by the entries of its table, processor time, in one process:",
         "",
@@ -163,10 +159,7 @@ def main(number: int) -> None:
         "",
         *written(found),
     ]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    README.write_text(before + START + text + END_MARK + rest.partition(END_MARK)[2], encoding="utf-8")
+    put(lines, "scale")
 
 
 if __name__ == "__main__":
