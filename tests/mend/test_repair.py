@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -175,3 +176,17 @@ def test_nothing_can(tmp_path: Path) -> None:
     large = with_repair(check(fixed(41 * GIB).write(tmp_path / "large.vhd"))).repair
     assert large is not None
     assert large.possible
+
+
+def test_a_link_to_a_drive_is_not_to_be_exported_again() -> None:
+    report = asked_for(fixed(64 << 10, disk_type=6))
+    assert report == "Ask the sender for an image of the drive itself: this file only links to it."
+    assert "again" in asked_for(fixed(64 << 10, disk_type=7))
+
+
+def asked_for(image: Image) -> str:
+    """Return what the repair of an image asks for."""
+    with tempfile.NamedTemporaryFile(suffix=".vhd") as file:
+        repair = with_repair(check(image.write(file.name))).repair
+    assert repair is not None
+    return repair.ask

@@ -25,6 +25,8 @@ FORMAT_VERSION: Final = 0x00010000
 NO_OFFSET: Final = (1 << 64) - 1
 """What fixed disks and dynamic headers have for a data offset. Specified with 32 one-bits; every writer uses 64."""
 FIXED, DYNAMIC, DIFFERENCING = 2, 3, 4
+LINK = 6
+"""To a physical drive, as Virtual PC made them."""
 EPOCH: Final = 946_684_800
 """2000-01-01 00:00:00 UTC, the format's zero of time, in Unix seconds."""
 BLOCK_SIZE: Final = 2 << 20

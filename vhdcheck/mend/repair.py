@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vhdcheck.errors import VhdcheckError
-from vhdcheck.format.structures import DIFFERENCING
+from vhdcheck.format.structures import DIFFERENCING, LINK
 from vhdcheck.mend.plans import CORRECT, CUT, ENLARGE, SHRINK
 from vhdcheck.mend.route import plan
 from vhdcheck.mend.shell import line
@@ -128,6 +128,8 @@ def _ask(report: Report) -> str:
         return f"Ask the sender for the file again, and for its length and SHA-256, to compare them.{raw}"
     if image.footer.disk_type == DIFFERENCING:
         return "Ask the sender for one image in which the disk is merged with its parents."
+    if image.footer.disk_type == LINK:
+        return "Ask the sender for an image of the drive itself: this file only links to it."
     if not any(finding.doubts == "data" for finding in report.findings):
         if code in (Code.VIRTUAL_SIZE, Code.PHYSICAL_SIZE):
             return "Ask the sender for a smaller disk."
